@@ -1,0 +1,221 @@
+/*
+ * The engine: decides what to read, what to send when, and what to write down, for one subscription shard.
+ *
+ * Pure: events go in, actions come out. It does no I/O, reads no clock, draws no randomness, starts no thread
+ * and allocates nothing after ob_engine_new. The time is in the event; jitter comes from the seed. So the relay runs the
+ * same code that the simulator runs a million times.
+ *
+ *            ┌────────────────────────── relay (or simulator) ─────────────────────────┐
+ *   store ──▶│ ACQUIRED, FETCHED, SETTLED, RENEWED       ob_engine_step      FETCH, SETTLE, ... │──▶ store
+ *    sink ──▶│ SUBMITTED, RECEIPTS                ──────▶  (engine)  ──────▶  SUBMIT, CANCEL    │──▶ sink
+ *   clock ──▶│ TIMER                                                     WAKE_AT, REPORT    │
+ *            └─────────────────────────────────────────────────────────────────────────┘
+ *
+ * The happy path: ACQUIRED → FETCH → FETCHED(batch) → SUBMIT → RECEIPTS(sent) → SETTLE(through n) →
+ * SETTLED(OK) → FREE_BATCH. Reading ahead, sending and settling overlap: at most one FETCH, one SETTLE and one ACQUIRE are under way
+ * at a time, any number of deliveries up to the limits.
+ *
+ * The window is a ring of entries in ordinal order, and the few parked rows that were handed out. A lane chains the
+ * entries of one key. An entry awaits one of:
+ *
+ *   TURN      its predecessors in the lane, or room in flight
+ *   RECEIPT   the sink's word
+ *   TRY       the time of its next try (it holds its lane)
+ *   VERDICT   a reject that is not believed yet (see the storm below)
+ *   SETTLE    sent, or dead: only its settle is missing
+ *   STORE     the settle that parks or buries it is under way
+ *
+ * What a settle says is decided when it is made, by one walk over the window from the last settled ordinal: sent and dead
+ * entries are passed; an entry that awaits TRY for longer than `park_after_ms` (or any, when the window cannot move without it) is
+ * parked, and with it, by the same walk, every later entry of its lane; an entry of a lane that is parked in the store goes behind; one
+ * with deliver_after is scheduled; anything else ends the walk. So parked and dead rows are written only together with a `through`
+ * at or above them, and a crash never finds a parked row above its checkpoint.
+ *
+ * A lane is free again once a confirmed settle left no row of it in the store. Until then its messages go through the
+ * store, behind each other; rows of it come back as parked rows, the head and a run behind it.
+ *
+ * The recipient:
+ *   UP       deliveries flow
+ *   DOWN     a DOWN receipt, or `storm_limit` failed tries (reject, retry or unknown) in a row over different lanes with nothing sent between.
+ *            Nothing is written and no try is counted while it lasts. After a pause (probe_first_ms, doubled up to
+ *            probe_max_ms, or what the recipient asked for) one message is sent as a probe, of another waiting lane each time; sent → RAMP
+ *   RAMP     as many in flight as were sent since the probe, doubling, until the limit is reached → UP
+ *   BLOCKED  as DOWN, but probed only every probe_max_ms: a person must act
+ * A message is charged with a try for a DOWN receipt when it is itself to blame: `reached` was set, this is at least the third
+ * such receipt of this message, and between it and the one before another message was sent (or no other lane waits, so that nobody else can be
+ * asked). Then it fails like any other: waits, is parked, dies of age.
+ * A reject is not believed while the storm is undecided: it awaits VERDICT until something was sent after it, or
+ * `verdict_ms` have passed; when the storm is declared these entries await their TURN again, with no try counted.
+ *
+ * A person's change (CHANGED from renew or settle): submit no more, await the receipts in flight, ACQUIRE. If it `goes_on`, the window stays:
+ * parked rows that were handed out are forgotten (but those whose receipt says sent are unparked by the next settle), the parked
+ * lanes are replaced by what acquire gave, and what was refused is settled anew under the new epoch. Otherwise, and after
+ * STALE, AGAIN or FOREIGN, the window is emptied (CANCEL, receipts still to come are ignored by their ticket's generation), then ACQUIRE with backoff.
+ *
+ * Quotas (all from config): rows parked, rows parked of one key, parked keys, scheduled rows, dead rows. A full one ends the walk of the settle
+ * before the row that it has no room for, so in the end stops the fetching; due parked rows still go. Past the quota
+ * of its key a message of that key gets one try of its own, by dead_letter, and is dead if that fails; by hold_key the subscription stops. REPORT says which.
+ *
+ * Units: milliseconds of any clock that only rises.
+ */
+#ifndef OB_ENGINE_H
+#define OB_ENGINE_H
+
+#include <outbox/batch.h>
+#include <outbox/sink.h>
+#include <outbox/store.h>
+
+struct ob_engine;
+
+struct ob_retry_policy {
+	int64_t first_ms;      /* 1,000 */
+	int64_t max_ms;        /* 300,000: first_ms doubled at each try up to this */
+	uint32_t jitter_pct;   /* 20 */
+	uint32_t attempts_max; /* 0: not limited by number */
+	int64_t age_max_ms;    /* 86,400,000: since the first try; 0: not limited by age */
+	bool hold_key;         /* dead messages hold their key until a person acts; else the key goes on */
+	bool reject_retries;   /* treat REJECT as RETRY (a recipient that rejects what it will accept later) */
+};
+
+struct ob_quotas {
+	uint64_t parked_rows;        /* 100,000 */
+	uint32_t parked_rows_of_key; /* 10,000 */
+	uint32_t parked_keys;        /* 10,000 */
+	uint64_t scheduled_rows;     /* 1,000,000 */
+	uint64_t dead_rows;          /* 1,000,000 */
+};
+
+struct ob_engine_config {
+	uint32_t window_count_max;   /* 4,096 */
+	uint64_t window_bytes_max;   /* 16 MiB */
+	uint32_t fetch_count_max;    /* 1,024: rows of one fetch, so that reading and sending overlap */
+	uint32_t parked_window_max;  /* 512: handed-out parked rows held at once, apart from the window */
+	uint32_t submit_count_max;   /* 256: deliveries of one SUBMIT */
+	uint32_t in_flight_max;      /* by configuration; the sink's own limit is the lower of both */
+	int64_t settle_every_ms;     /* 100 */
+	int64_t park_after_ms;       /* 1,000 */
+	int64_t probe_first_ms;      /* 500 */
+	int64_t probe_max_ms;        /* 30,000 */
+	uint32_t storm_limit;        /* 20; 0: never */
+	int64_t verdict_ms;          /* 1,000 */
+	int64_t lease_ms;            /* 10,000: the lease as asked for; the engine stops submitting when it has run out */
+	struct ob_retry_policy retry;
+	struct ob_quotas quotas;
+	struct ob_sink_limits sink;
+	uint64_t seed;
+};
+
+enum ob_event_kind {
+	OB_EVENT_START = 1,  /* once; the engine answers ACQUIRE */
+	OB_EVENT_ACQUIRED,   /* code, acquired, lanes, asked_at_ms (when the acquire was begun: the lease counts from there) */
+	OB_EVENT_RENEWED,    /* code, asked_at_ms */
+	OB_EVENT_FETCHED,    /* code, batch (the engine's now, also when empty or failed) */
+	OB_EVENT_SUBMITTED,  /* accepted: how many of the last SUBMIT the sink took */
+	OB_EVENT_SINK_FREE,  /* after a SUBMIT that was not wholly accepted: the sink may have room again */
+	OB_EVENT_RECEIPTS,   /* receipts, receipt_count */
+	OB_EVENT_SETTLED,    /* code */
+	OB_EVENT_TIMER,      /* only the time */
+	OB_EVENT_LIMITS,     /* sink_limits: may have changed (reconnected elsewhere) */
+	OB_EVENT_POKE,       /* a person says the recipient is mended: probe now */
+	OB_EVENT_PAUSE,      /* local, not the store's paused */
+	OB_EVENT_RESUME,
+	OB_EVENT_DRAIN,      /* fetch no more, finish what is in flight, settle, then DRAINED */
+	OB_EVENT_ABANDON,    /* while draining: the deadline passed. CANCEL, settle what is known, then DRAINED */
+};
+
+struct ob_event {
+	enum ob_event_kind kind;
+	int64_t now_ms;
+	enum ob_code code;
+	int64_t asked_at_ms;
+	const struct ob_acquired *acquired;
+	const struct ob_parked_lane *lanes;
+	struct ob_batch *batch;
+	uint32_t accepted;
+	const struct ob_receipt *receipts;
+	uint32_t receipt_count;
+	struct ob_sink_limits sink_limits;
+};
+
+enum ob_action_kind {
+	OB_ACTION_ACQUIRE = 1, /* not before not_before_ms; answer ACQUIRED */
+	OB_ACTION_FETCH,       /* fetch; answer FETCHED. may_wait: when there is nothing, wait until there may be, or until a SETTLE comes in between */
+	OB_ACTION_SUBMIT,      /* deliveries, delivery_count; answer SUBMITTED at once */
+	OB_ACTION_SETTLE,      /* settle, whose memory stands until SETTLED; answer SETTLED */
+	OB_ACTION_CANCEL,      /* cancel the sink; receipts still come and are given to the engine */
+	OB_ACTION_FLUSH,       /* flush the sink */
+	OB_ACTION_FREE_BATCH,  /* batch: yours again */
+	OB_ACTION_WAKE_AT,     /* wake_at_ms: send TIMER then; replaces the one before; INT64_MAX: none. At most one a step, last */
+	OB_ACTION_REPORT,      /* report: the state changed */
+	OB_ACTION_DRAINED,     /* nothing in flight, all that is known is settled: release the lease */
+};
+
+/* Why nothing, or not everything, goes out. In order of precedence. */
+enum ob_state {
+	OB_STATE_STARTING = 0, /* awaits the lease */
+	OB_STATE_STANDBY,      /* another relay holds the lease */
+	OB_STATE_RUNNING,
+	OB_STATE_PAUSED,
+	OB_STATE_DOWN,
+	OB_STATE_BLOCKED,
+	OB_STATE_FULL,         /* a quota; code says which: "parked_rows_full", "dead_rows_full" ... */
+	OB_STATE_STORE_FAILED, /* the store does not answer; code, text */
+	OB_STATE_DRAINING,
+	OB_STATE_DRAINED,
+};
+
+struct ob_state_report {
+	enum ob_state state;
+	int64_t since_ms; /* of the engine's clock */
+	char code[OB_REASON_CODE_MAX];
+	char text[OB_REASON_TEXT_MAX];
+};
+
+struct ob_action {
+	enum ob_action_kind kind;
+	int64_t not_before_ms;
+	struct ob_fetch fetch;
+	bool may_wait;
+	const struct ob_delivery *deliveries;
+	uint32_t delivery_count;
+	const struct ob_settle *settle;
+	struct ob_batch *batch;
+	int64_t wake_at_ms;
+	const struct ob_state_report *report;
+};
+
+struct ob_actions {
+	const struct ob_action *items; /* the engine's; valid until the next step */
+	uint32_t count;
+};
+
+/* Counts since ob_engine_new; they only rise but those named `_now`. */
+struct ob_engine_stats {
+	uint64_t fetched, sent, retried, rejected, unknown, down_receipts, charged_downs;
+	uint64_t parked, unparked, scheduled, dead, settles, settles_refused;
+	uint64_t late_receipts;       /* for deliveries that were given up: counted, never guessed from */
+	uint64_t window_rows_now, window_bytes_now, in_flight_now, parked_rows_now, parked_keys_now, scheduled_rows_now, dead_rows_now;
+	uint64_t settled_through;     /* the last settled ordinal */
+	uint64_t last_ordinal;        /* the last fetched ordinal */
+	bool idle;                    /* the last fetch found nothing, and nothing is held, parked-and-due or unsettled */
+};
+
+/* Allocates everything that the engine will ever use. NULL when there is no memory. Config must have passed
+   ob_engine_config_check. */
+struct ob_engine *ob_engine_new(const struct ob_engine_config *config);
+/* Frees the engine and the batches it still holds. */
+void ob_engine_free(struct ob_engine *engine);
+/* Fills in every default of DESIGN.md ("Defaults") where the field is zero, but fields for which zero has a meaning: for
+   these use ob_engine_config_defaults first. */
+void ob_engine_config_defaults(struct ob_engine_config *config);
+/* OB_CONFIG with the field and its bounds when a value makes no sense. */
+int ob_engine_config_check(const struct ob_engine_config *config, struct ob_error *error);
+
+/* One event in, actions out. Events that answer an action which is not under way are a bug of the caller and end the
+   process (assert); receipts for unknown tickets are not: they are counted as late. */
+void ob_engine_step(struct ob_engine *engine, const struct ob_event *event, struct ob_actions *actions);
+
+void ob_engine_stats(const struct ob_engine *engine, struct ob_engine_stats *stats);
+const char *ob_state_name(enum ob_state state);
+
+#endif

@@ -16,8 +16,8 @@ ob_buf_init(struct ob_buf *buf, size_t limit)
 }
 
 /*
- * Makes room for `more` bytes and the NUL. Doubling keeps the cost of n appends at O(n); the last step goes
- * no further than the limit, so a large limit costs nothing until it is used.
+ * Makes room for `more` bytes and the NUL. Doubling keeps the cost of n appends at O(n); the last
+ * step goes no further than the limit, so a large limit costs nothing until it is used.
  */
 static bool
 buf_grow(struct ob_buf *buf, size_t more)

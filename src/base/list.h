@@ -1,6 +1,6 @@
 /*
- * A doubly linked list whose links live inside its elements: nothing is allocated, and an element can leave
- * the list it is in without knowing which one that is.
+ * A doubly linked list whose links live inside its elements: nothing is allocated, and an element
+ *can leave the list it is in without knowing which one that is.
  *
  *	struct lane { struct ob_list link; ... };
  *	struct ob_list ready;
@@ -24,14 +24,16 @@ struct ob_list {
 };
 
 /* The element of type `type` whose member `member` is at `pointer`. */
-#define OB_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define OB_CONTAINER_OF(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-/* Walks the list from the front; the body must not remove `it` (use OB_LIST_FOR_EACH_SAFE for that). */
+/* Walks the list from the front; the body must not remove `it` (use OB_LIST_FOR_EACH_SAFE for
+ * that). */
 #define OB_LIST_FOR_EACH(it, list) \
 	for (struct ob_list *it = (list)->next; it != (list); it = it->next)
 
 /* The same; the body may remove `it`, but not its successor. */
-#define OB_LIST_FOR_EACH_SAFE(it, list) \
+#define OB_LIST_FOR_EACH_SAFE(it, list)                                              \
 	for (struct ob_list *it = (list)->next, *it##_next = it->next; it != (list); \
 	     it = it##_next, it##_next = it->next)
 

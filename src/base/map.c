@@ -71,8 +71,8 @@ ob_map_get(const struct ob_map *map, uint64_t key)
 }
 
 /*
- * Moves later entries of the run into the hole at `hole`: each that does not stand between its own slot and
- * the hole, seen round the end of the table (Knuth, volume 3, 6.4, algorithm R).
+ * Moves later entries of the run into the hole at `hole`: each that does not stand between its own
+ * slot and the hole, seen round the end of the table (Knuth, volume 3, 6.4, algorithm R).
  */
 static void
 map_close_hole(struct ob_map *map, size_t hole)

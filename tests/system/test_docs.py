@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Runs every command that README and docs/ show, as a reader would: in order, in an empty directory.
+
+A fenced block that begins with ```sh is run with `sh -eu`; the blocks of one page share one shell. One that must not be
+run says why: ```sh norun: the reason. Prints TAP: one line for each page and one for each block that was not run.
+
+usage: test_docs.py BUILD_DIR [PAGE...]
+"""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE_DEADLINE_S = 120
+FENCE = re.compile(r"^```(\S*)[ \t]*(.*)$")
+
+
+def blocks(page):
+    """Yields (line number, info after the language, text) of each sh block."""
+    language, info, start, lines = None, "", 0, []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        fence = FENCE.match(line)
+        if fence and language is None:
+            language, info, start, lines = fence[1] or "text", fence[2], number, []
+        elif line.startswith("```") and language is not None:
+            if language == "sh":
+                yield start, info, "\n".join(lines)
+            language = None
+        elif language is not None:
+            lines.append(line)
+    if language is not None:
+        raise ValueError(f"{page}:{start}: this block is never closed")
+
+
+def run(script, build, cwd):
+    """Runs one page's commands; returns (exit status, output). Ends all that the page has started."""
+    env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}", NO_COLOR="1", OUTBOX_BUILD=str(build),
+               OUTBOX_SOURCE=str(ROOT))
+    child = subprocess.Popen(["sh", "-eu", "-c", script], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output = child.communicate(timeout=PAGE_DEADLINE_S)[0]
+        status = child.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        output, status = child.communicate()[0], f"none within {PAGE_DEADLINE_S} s"
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    return status, output.decode(errors="replace")
+
+
+def main():
+    build = pathlib.Path(sys.argv[1]).resolve()
+    named = [pathlib.Path(name).resolve() for name in sys.argv[2:]]
+    pages = named or [ROOT / "README.md"] + sorted((ROOT / "docs").glob("*.md"))
+    number = failed = 0
+    for page in pages:
+        name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
+        script = []
+        for line, info, text in blocks(page):
+            if info.startswith("norun:"):
+                number += 1
+                print(f"ok {number} - {name}:{line} # SKIP {info[len('norun:'):].strip()}")
+            elif info:
+                raise ValueError(f"{name}:{line}: '{info}': only 'norun: reason' may stand behind sh")
+            else:
+                script.append(f"echo '--- {name}:{line}'\n{text}")
+        if not script:
+            continue
+        number += 1
+        with tempfile.TemporaryDirectory(prefix="outbox-docs-") as cwd:
+            status, output = run("\n".join(script), build, cwd)
+        if status == 0:
+            print(f"ok {number} - every command of {name} works")
+        else:
+            failed += 1
+            print(f"not ok {number} - every command of {name} works")
+            print("".join(f"# {line}\n" for line in [f"exit status {status}", *output.splitlines()[-40:]]), end="")
+    print(f"1..{number}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,8 +10,8 @@
  *	ob_options_free(table, &its_options);
  *
  * Each error is OB_CONFIG and one line with what is wrong, where, and what would be right; it never
- *holds the value of an option that is redacted. A value that is refused leaves the field as it was.
- *An option given twice takes the later value; a list gathers all. Nothing here blocks.
+ * holds the value of an option that is redacted. A value that is refused leaves the field as it was.
+ * An option given twice takes the later value; a list gathers all. Nothing here blocks.
  */
 #ifndef OB_BASE_OPTIONS_H
 #define OB_BASE_OPTIONS_H

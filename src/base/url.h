@@ -4,14 +4,14 @@
  * Two forms are read:
  *
  *	scheme://user:password@host:port/path?name=value&...	(RFC 3986, with IPv6 hosts in
- *brackets)
+ * brackets)
  *	scheme:anything						sqlite:PATH, file:PATH, exec:COMMAND,
- *null:
+ * null:
  *
  * In the first, user, password, host, path, names and values are percent-decoded and must not hold
- *a NUL. In the second nothing is decoded, since file names and commands may hold any character: all
- *stands in `rest`. A URL may hold a password: show it only through ob_url_redact. No error text
- *holds the URL.
+ * a NUL. In the second nothing is decoded, since file names and commands may hold any character: all
+ * stands in `rest`. A URL may hold a password: show it only through ob_url_redact. No error text
+ * holds the URL.
  */
 #ifndef OB_BASE_URL_H
 #define OB_BASE_URL_H

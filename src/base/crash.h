@@ -4,10 +4,10 @@
  *	OB_CRASH_POINT("C5");
  *
  * Nothing is left of them unless the build was set up with -Dcrash_points=true, which is never done
- *for production. Then OB_CRASH_AT=NAME:K in the environment kills the process by SIGKILL at the
- *K-th pass of the point NAME (K is 1 when left out). Before that one line "NAME IN_FLIGHT" is
- *appended to the file OB_CRASH_LOG, so that a test can tell that its point fired and that messages
- *were in flight.
+ * for production. Then OB_CRASH_AT=NAME:K in the environment kills the process by SIGKILL at the
+ * K-th pass of the point NAME (K is 1 when left out). Before that one line "NAME IN_FLIGHT" is
+ * appended to the file OB_CRASH_LOG, so that a test can tell that its point fired and that messages
+ * were in flight.
  *
  *	C1  before a fetch                      C8  settled, before the next fetch
  *	C2  lease taken, commit unknown         C9  while parking

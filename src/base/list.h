@@ -1,6 +1,6 @@
 /*
  * A doubly linked list whose links live inside its elements: nothing is allocated, and an element
- *can leave the list it is in without knowing which one that is.
+ * can leave the list it is in without knowing which one that is.
  *
  *	struct lane { struct ob_list link; ... };
  *	struct ob_list ready;

@@ -1,6 +1,6 @@
 /*
  * Running a relay inside a program: it reads committed messages from a store and hands them to a
- *sink, with the same code and the same promises as the command `outbox relay`.
+ * sink, with the same code and the same promises as the command `outbox relay`.
  *
  *	struct ob_relay_subscription it;
  *	struct ob_relay *relay;
@@ -18,13 +18,13 @@
  *	ob_relay_free(relay);
  *
  * Threads: start makes two threads for each subscription (one that sends, one that talks to the
- *database) with all signals blocked; nothing in here touches the process's signal handlers. drain,
- *stop, reopen, poke, stats and wait may be called from any thread between start and free, the
- *others from one thread at a time; none from a signal handler.
+ * database) with all signals blocked; nothing in here touches the process's signal handlers. drain,
+ * stop, reopen, poke, stats and wait may be called from any thread between start and free, the
+ * others from one thread at a time; none from a signal handler.
  *
  * fork: a child process must not touch a relay that its parent made, nor free it: it has none of
- *its threads, and an open database does not survive a fork. Fork before ob_relay_new, or exec in
- *the child.
+ * its threads, and an open database does not survive a fork. Fork before ob_relay_new, or exec in
+ * the child.
  *
  * Memory: strings given to ob_relay_add are copied. Errors are told as in <outbox/error.h>.
  */

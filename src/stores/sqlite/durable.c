@@ -1,0 +1,90 @@
+/*
+ * What was read is on the disk before it is handed out.
+ *
+ * An application with synchronous=NORMAL (or OFF) can lose its last commits in a power cut, and their ids are
+ * then given out again: a message that was delivered would never have been. So what is new is made
+ * durable here, once a fetch, by the application's own file: in WAL mode the -wal, else the main file and
+ * the directory, in which the journal's removal is the commit.
+ *
+ * SQLite's own descriptors are used for the database and the WAL. To open and close the main file once more
+ * would drop the locks of every connection of this process (POSIX), those of the application too.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sqlite_store.h"
+
+static int
+file_sync(struct sqlite_store *store, int which, struct ob_error *error)
+{
+	sqlite3_file *file = NULL;
+	int rc = sqlite3_file_control(store->db, "main", which, &file);
+
+	if (rc != SQLITE_OK)
+		return ob_sqlite_fail(store, rc, "sync", error);
+	/* Nothing was written yet that we could have read. */
+	if (file == NULL || file->pMethods == NULL)
+		return OB_OK;
+	rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	if (rc == SQLITE_OK)
+		return OB_OK;
+	store->in_doubt = true;
+	return ob_error_set(error, OB_AGAIN, "%s: what was read cannot be made durable: %s",
+			    store->name, sqlite3_errstr(rc));
+}
+
+static int
+path_sync(struct sqlite_store *store, const char *path, struct ob_error *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), failed;
+
+	if (fd < 0)
+		return errno == ENOENT ? OB_OK
+				       : ob_error_set(error, OB_AGAIN, "%s: %s: %s", store->name,
+						      path, strerror(errno));
+	/* Some file systems cannot sync a directory, and need not. */
+	failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+	close(fd);
+	if (failed == 0)
+		return OB_OK;
+	store->in_doubt = true;
+	return ob_error_set(error, OB_AGAIN, "%s: %s: %s", store->name, path, strerror(failed));
+}
+
+static int
+rollback_mode_sync(struct sqlite_store *store, struct ob_error *error)
+{
+	char *journal = sqlite3_mprintf("%s-journal", store->path), *copy = strdup(store->path);
+	int code = OB_OK;
+
+	if (journal == NULL || copy == NULL)
+		code = ob_error_set(error, OB_NOMEM, "%s: out of memory", store->name);
+	if (code == OB_OK)
+		code = file_sync(store, SQLITE_FCNTL_FILE_POINTER, error);
+	/* A journal that is kept (truncated or cleared) says by its content that the commit is done. */
+	if (code == OB_OK)
+		code = path_sync(store, journal, error);
+	if (code == OB_OK)
+		code = path_sync(store, dirname(copy), error);
+	sqlite3_free(journal);
+	free(copy);
+	return code;
+}
+
+int
+ob_sqlite_make_durable(struct sqlite_store *store, struct ob_error *error)
+{
+	int code;
+
+	if (store->reading.read.log <= store->durable_position)
+		return OB_OK;
+	code = store->wal ? file_sync(store, SQLITE_FCNTL_JOURNAL_POINTER, error)
+			  : rollback_mode_sync(store, error);
+	if (code == OB_OK)
+		store->durable_position = store->seen_position;
+	return code;
+}

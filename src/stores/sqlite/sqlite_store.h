@@ -1,0 +1,235 @@
+/*
+ * The SQLite store, shared by its files. One connection, one thread.
+ *
+ *	connection.c  opening, closing, statements, transactions, what an error of SQLite means
+ *	schema.c      migrations, and whether our tables are as they should be
+ *	lease.c       subscribe, acquire, renew, release, and the fence that every call passes
+ *	fetch.c       reading the log and the due parked rows
+ *	settle.c      writing outcomes
+ *	durable.c     what was read is on the disk before it is handed out
+ *	wait.c        sleeping until somebody commits
+ *	change.c, list.c, stats.c, trim.c, doctor.c  what people see and change, and house-keeping
+ *
+ * The application's transactions come first: reads are short (a reader in rollback mode holds up a
+ * commit), write transactions are short (at most one writes), and the relay never checkpoints the WAL
+ * while anybody else writes.
+ *
+ * Functions return an ob_code and fill `error`.
+ */
+#ifndef OB_SQLITE_STORE_H
+#define OB_SQLITE_STORE_H
+
+#include <outbox/store.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "map.h"
+#include "reading.h"
+
+#define SQLITE_STORE_HOLDER_SIZE  33 /* 128 random bits in hex, and a NUL */
+#define SQLITE_STORE_ADOPTED_SIZE 96
+/* How many parked rows may be handed out at once. */
+#define SQLITE_STORE_HANDED_MAX 4096
+
+struct sqlite_options {
+	int64_t retention_ms;
+	int64_t busy_timeout_ms;
+	int64_t message_bytes_max;
+	int64_t wal_limit_bytes;
+};
+
+/* Statements that are prepared once a connection; their texts stand in statements.c. */
+enum sqlite_statement {
+	SQL_BEGIN = 0,
+	SQL_BEGIN_IMMEDIATE,
+	SQL_COMMIT,
+	SQL_ROLLBACK,
+	SQL_DATA_VERSION,
+	SQL_NOW,
+	SQL_FENCE,
+	SQL_MESSAGES,
+	SQL_MESSAGES_MATCHING,
+	SQL_MESSAGE_WITHOUT_PAYLOAD,
+	SQL_PARKED_DUE,
+	SQL_PARKED_RUN,
+	SQL_PARKED_NEXT_DUE,
+	SQL_LOG_END,
+	SQL_PARK,
+	SQL_DEAD_FROM_LOG,
+	SQL_PARKED_TRIES,
+	SQL_REPARK,
+	SQL_DEAD_FROM_PARKED,
+	SQL_UNPARK,
+	SQL_PROMOTE,
+	SQL_CHECKPOINT,
+	SQL_HOLD_BACK,
+	SQL_COUNT
+};
+
+struct sqlite_file_id {
+	dev_t device;
+	ino_t inode;
+};
+
+/* What the lease row must say while the lease is ours. */
+struct sqlite_lease {
+	char holder[SQLITE_STORE_HOLDER_SIZE];
+	int64_t beat;
+	int64_t epoch;
+	int64_t lease_ms;
+};
+
+struct sqlite_store {
+	struct ob_store base; /* first: the contract's part */
+	const struct sqlite_options *options;
+	char *path;
+	char *name; /* "sqlite:PATH", for errors */
+	bool read_only;
+
+	sqlite3 *db;
+	sqlite3_stmt *statements[SQL_COUNT];
+	struct sqlite_file_id file;
+	bool wal; /* journal_mode of the database */
+	bool utf16;
+	bool in_doubt; /* an error after which only a new connection can be believed */
+	bool replaced; /* the file is another one, or went back in time: only a person can go on */
+	char adopted[SQLITE_STORE_ADOPTED_SIZE]; /* outbox_instance.adopted at the last acquire */
+	int64_t busy_since_us;
+
+	/* The subscription that is run. */
+	char subscription[OB_SUBSCRIPTION_NAME_MAX + 1];
+	char *topics;
+	bool all_topics;
+	enum ob_order_by order_by;
+	bool acquired;
+	struct sqlite_lease lease;
+	struct ob_reading reading;
+	struct ob_map handed; /* parked positions that await their outcome */
+	bool matched;         /* what the last ob_match() of a row said */
+
+	/* Whose lease we wait for: a clock set back must not make it last for ever. */
+	char waited_holder[SQLITE_STORE_HOLDER_SIZE];
+	int64_t waited_beat;
+	int64_t waited_since_us;
+
+	int64_t durable_position; /* rows up to here are known to be on the disk */
+	int64_t seen_position;    /* the last row of the log when it was last read */
+	char day[10];             /* the date of the last created_at, and when that day began */
+	int64_t day_us;
+	int64_t version_read; /* data_version of the last fetch */
+	bool more;            /* the last fetch left rows behind */
+
+	int wake_fd, watch_fd;
+	int watch_directory, watch_main, watch_wal;
+	int64_t quiet_since_us; /* since when nobody else has committed */
+	int64_t quiet_version;
+	int64_t trim_rows; /* of one piece of work */
+};
+
+/* ---- connection.c ---- */
+
+int ob_sqlite_open(struct ob_store *base, const struct ob_store_config *config,
+		   struct ob_error *error);
+void ob_sqlite_close(struct ob_store *base);
+/* Closes and opens the connection anew, after an error that left it in doubt. */
+int ob_sqlite_reconnect(struct sqlite_store *store, struct ob_error *error);
+
+/* What `rc` means to the caller, with the text. Sets `in_doubt` where it must. */
+int ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_error *error);
+/* A statement that the store keeps, with its bindings cleared. */
+int ob_sqlite_prepare(struct sqlite_store *store, enum sqlite_statement which,
+		      sqlite3_stmt **statement, struct ob_error *error);
+/* Any other statement, to be finalized. */
+int ob_sqlite_prepare_text(struct sqlite_store *store, const char *sql, sqlite3_stmt **statement,
+			   struct ob_error *error);
+/* Runs a statement that returns no row, and resets it. */
+int ob_sqlite_run(struct sqlite_store *store, sqlite3_stmt *statement, const char *what,
+		  struct ob_error *error);
+int ob_sqlite_run_text(struct sqlite_store *store, const char *sql, struct ob_error *error);
+/* One number from the first column of the first row; `if_none` when there is no row. Resets. */
+int ob_sqlite_number(struct sqlite_store *store, sqlite3_stmt *statement, int64_t if_none,
+		     int64_t *value, struct ob_error *error);
+int ob_sqlite_number_text(struct sqlite_store *store, const char *sql, int64_t *value,
+			  struct ob_error *error);
+
+int ob_sqlite_begin_read(struct sqlite_store *store, struct ob_error *error);
+int ob_sqlite_begin_write(struct sqlite_store *store, struct ob_error *error);
+/* Ends the transaction: commits when `result` is OB_OK, else rolls back and keeps `result`. */
+int ob_sqlite_end(struct sqlite_store *store, int result, struct ob_error *error);
+
+/* The database's clock, in milliseconds since 1970. */
+int ob_sqlite_now(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error);
+/* OB_FOREIGN when the path leads to another file than the one that is open. */
+int ob_sqlite_file_check(struct sqlite_store *store, struct ob_error *error);
+/* A column's bytes, in UTF-8 whatever the database's encoding. They live until the next step. */
+struct ob_bytes ob_sqlite_column(struct sqlite_store *store, sqlite3_stmt *statement, int column);
+int ob_sqlite_bind_string(sqlite3_stmt *statement, int at, const char *text);
+/* A copy of a column's text, cut to `size`. */
+void ob_sqlite_column_text_copy(sqlite3_stmt *statement, int column, char *out, size_t size);
+
+/* ---- statements.c ---- */
+
+extern const char *const ob_sqlite_statement_texts[SQL_COUNT];
+
+/* ---- schema.c ---- */
+
+int ob_sqlite_migrate(struct ob_store *base, enum ob_migrate_mode mode,
+		      void (*each)(void *context, const struct ob_migration *migration),
+		      void *context, struct ob_error *error);
+const char *ob_sqlite_schema_sql(void);
+/* OB_SCHEMA, with what mends it, when our tables are not there, altered or newer. */
+int ob_sqlite_schema_check(struct sqlite_store *store, struct ob_error *error);
+
+/* ---- lease.c ---- */
+
+int ob_sqlite_subscribe(struct ob_store *base, const struct ob_subscription *subscription,
+			struct ob_error *error);
+int ob_sqlite_acquire(struct ob_store *base, const struct ob_lease_request *request,
+		      struct ob_acquired *acquired, struct ob_error *error);
+int ob_sqlite_renew(struct ob_store *base, const struct ob_relay_state *state,
+		    struct ob_error *error);
+int ob_sqlite_release(struct ob_store *base, struct ob_error *error);
+/* Before a transaction: the connection is not in doubt, and the file is the one that was opened. */
+int ob_sqlite_lease_look(struct sqlite_store *store, struct ob_error *error);
+/* Inside a transaction: the lease is ours, of our epoch, and the checkpoint is where we left it. Gives the time. */
+int ob_sqlite_fence(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error);
+/* "DEVICE:INODE:" of the open file, as `adopted` begins when a person has adopted this very file. */
+void ob_sqlite_file_stamp(const struct sqlite_store *store, char out[SQLITE_STORE_ADOPTED_SIZE]);
+/* `size` - 1 random hex digits. */
+void ob_sqlite_random_hex(struct sqlite_store *store, char *out, size_t size);
+/* Nothing that was fetched is valid any more. */
+void ob_sqlite_forget(struct sqlite_store *store);
+
+/* ---- fetch.c, settle.c, durable.c, wait.c ---- */
+
+int ob_sqlite_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_batch *batch,
+		    struct ob_error *error);
+/* The columns id to payload, from `column` on, into a message whose bytes live in the batch. */
+int ob_sqlite_read_message(struct sqlite_store *store, sqlite3_stmt *statement, int column,
+			   struct ob_batch *batch, struct ob_message *message,
+			   struct ob_error *error);
+int ob_sqlite_settle(struct ob_store *base, const struct ob_settle *settle, struct ob_error *error);
+int ob_sqlite_make_durable(struct sqlite_store *store, struct ob_error *error);
+int ob_sqlite_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *error);
+void ob_sqlite_wake(struct ob_store *base);
+/* The size of the -wal file, 0 if there is none. */
+int64_t ob_sqlite_wal_size(const struct sqlite_store *store);
+/* Watches the files anew (they may be others than before). */
+void ob_sqlite_watch(struct sqlite_store *store);
+void ob_sqlite_unwatch(struct sqlite_store *store);
+
+/* ---- change.c, list.c, stats.c, trim.c, doctor.c ---- */
+
+int ob_sqlite_change(struct ob_store *base, const struct ob_change *change, uint64_t *count,
+		     struct ob_error *error);
+int ob_sqlite_list(struct ob_store *base, const struct ob_selection *selection,
+		   bool (*each)(void *context, const struct ob_listed *row), void *context,
+		   struct ob_error *error);
+int ob_sqlite_stats(struct ob_store *base, const char *subscription,
+		    void (*each)(void *context, const struct ob_subscription_stats *stats),
+		    void *context, struct ob_error *error);
+int ob_sqlite_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_error *error);
+int ob_sqlite_check(struct ob_store *base, const struct ob_report *report, struct ob_error *error);
+
+#endif

@@ -103,7 +103,7 @@ def relay(path, sink, *options):
 def checkpoint_of(path, subscription="default"):
     """How far the subscription has come, read as anyone may."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        row = connection.execute("SELECT seq FROM outbox_checkpoint WHERE subscription = ?",
+        row = connection.execute("SELECT position FROM outbox_checkpoint WHERE subscription = ?",
                                  (subscription,)).fetchone()
         return row[0] if row else 0
 

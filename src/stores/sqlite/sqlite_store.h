@@ -219,6 +219,19 @@ int64_t ob_sqlite_wal_size(const struct sqlite_store *store);
 void ob_sqlite_watch(struct sqlite_store *store);
 void ob_sqlite_unwatch(struct sqlite_store *store);
 
+/* ---- selection.c ---- */
+
+/* The conditions on a parked or dead row that a person may give; see selection.c for the parameters. */
+#define OB_SQLITE_SELECTED                                                                         \
+	"(?4 IS NULL OR id = ?4) AND (?5 IS NULL OR outbox_topic(topic, ?5))"                      \
+	" AND (?6 IS NULL OR partition_key = ?6) AND (?7 IS NULL OR type = ?7)"                    \
+	" AND (?8 IS NULL OR code = ?8)"
+
+void ob_sqlite_selection_bind(sqlite3_stmt *statement, const struct ob_selection *selection,
+			      int64_t position_after, int64_t limit);
+int ob_sqlite_selection_check(const struct ob_selection *selection, struct ob_error *error);
+void ob_sqlite_topic_function(sqlite3_context *context, int argc, sqlite3_value **argv);
+
 /* ---- change.c, list.c, stats.c, trim.c, doctor.c ---- */
 
 int ob_sqlite_change(struct ob_store *base, const struct ob_change *change, uint64_t *count,

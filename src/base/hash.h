@@ -19,7 +19,7 @@ uint64_t ob_hash(const unsigned char key[OB_HASH_KEY_SIZE], const void *data, si
  * The hash that assigns a message's key to its lane and shard: SipHash-2-4 under the key
  * 00 01 02 ... 0f. It is FROZEN WITH THE SCHEMA: stores keep its results (a parked key, a shard's
  * range), so another relay, today or in ten years, must compute the same.
- * tests/unit/base/test_hash.c holds its vectors. To change it, raise the schema's version and
+ * tests/unit/base/test_text.c holds its vectors. To change it, raise the schema's version and
  * migrate everything that is stored under it.
  */
 uint64_t ob_hash_lane(const void *data, size_t size);

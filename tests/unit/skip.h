@@ -2,10 +2,10 @@
 #ifndef OB_TESTS_SKIP_H
 #define OB_TESTS_SKIP_H
 
-#define OB_SKIP(reason) \
-	do { \
+#define OB_SKIP(reason)                                 \
+	do {                                            \
 		print_message("# SKIP %s\n", (reason)); \
-		skip(); \
+		skip();                                 \
 	} while (0)
 
 #endif

@@ -1,0 +1,40 @@
+/*
+ * The real world behind struct ob_host: the system's clocks, its entropy, and where lines for people go. Only this
+ * folder (and the producers, for ids) reads a clock or draws randomness; everyone else asks a host.
+ */
+#ifndef OB_RELAY_HOST_H
+#define OB_RELAY_HOST_H
+
+#include <outbox/host.h>
+#include <pthread.h>
+
+/* Where lines go. Any number of hosts may share it, on any threads: it lets one line through at a time. */
+struct ob_host_log {
+	pthread_mutex_t lock;
+	void (*write)(void *context, enum ob_log_level level, const char *text); /* NULL: nowhere */
+	void *context;
+};
+
+/* A host whose lines begin with "<name>: ". */
+struct ob_real_host {
+	struct ob_host host;
+	struct ob_host_log *log;
+	char name[64 + 1];
+};
+
+void ob_host_log_init(struct ob_host_log *log,
+		      void (*write)(void *context, enum ob_log_level level, const char *text),
+		      void *context);
+void ob_host_log_free(struct ob_host_log *log);
+
+/* `log` must outlive the host and may be NULL; `name` is copied, NULL: no prefix. */
+void ob_real_host_init(struct ob_real_host *host, struct ob_host_log *log, const char *name);
+
+/* Writes a line through the host. */
+void ob_host_say(const struct ob_host *host, enum ob_log_level level, const char *format, ...)
+    OB_PRINTF(3, 4);
+
+/* Milliseconds that only rise. */
+int64_t ob_now_ms(void);
+
+#endif

@@ -1,0 +1,98 @@
+#include "modules.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef OB_MODULE_DIRECTORY
+#define OB_MODULE_DIRECTORY "/usr/lib/outbox/modules"
+#endif
+
+#define PATH_SIZE 4096
+
+/* The file of `scheme` in the directory that takes the first `size` bytes of `directory`. */
+static bool
+module_path(char *path, const char *directory, size_t size, const char *scheme)
+{
+	int length;
+
+	if (size == 0)
+		return false;
+	length = snprintf(path, PATH_SIZE, "%.*s/outbox_%s.so", (int)size, directory, scheme);
+	return length > 0 && length < PATH_SIZE && access(path, F_OK) == 0;
+}
+
+/* OUTBOX_MODULE_PATH is not heeded in a process that runs with more rights than its caller. */
+static bool
+module_find(char *path, const char *scheme)
+{
+	const char *at = secure_getenv("OUTBOX_MODULE_PATH");
+
+	while (at != NULL && *at != '\0') {
+		size_t size = strcspn(at, ":");
+
+		if (module_path(path, at, size, scheme))
+			return true;
+		at += size + (at[size] == ':');
+	}
+	return module_path(path, OB_MODULE_DIRECTORY, strlen(OB_MODULE_DIRECTORY), scheme);
+}
+
+/* Only names that can be schemes become file names: nothing with a slash or a dot. */
+static bool
+scheme_is_plain(const char *scheme)
+{
+	size_t size = strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-");
+
+	return size > 0 && size <= 32 && scheme[size] == '\0';
+}
+
+int
+ob_module_check(const struct ob_module *module, const char *path, struct ob_error *error)
+{
+	if (module->contract != OB_MODULE_CONTRACT)
+		return ob_error_set(
+		    error, OB_CONFIG,
+		    "%s: made for version %u of the module contract, this program has version %u: "
+		    "install the module of this program's version",
+		    path, module->contract, OB_MODULE_CONTRACT);
+	for (size_t i = 0; module->stores != NULL && module->stores[i] != NULL; i++)
+		if (module->stores[i]->contract != OB_STORE_CONTRACT)
+			return ob_error_set(
+			    error, OB_CONFIG,
+			    "%s: its store %s is made for version %u of the store contract, this program has "
+			    "version %u",
+			    path, module->stores[i]->name, module->stores[i]->contract,
+			    OB_STORE_CONTRACT);
+	for (size_t i = 0; module->sinks != NULL && module->sinks[i] != NULL; i++)
+		if (module->sinks[i]->contract != OB_SINK_CONTRACT)
+			return ob_error_set(
+			    error, OB_CONFIG,
+			    "%s: its sink %s is made for version %u of the sink contract, this program has "
+			    "version %u",
+			    path, module->sinks[i]->name, module->sinks[i]->contract,
+			    OB_SINK_CONTRACT);
+	return OB_OK;
+}
+
+int
+ob_module_load(const char *scheme, const struct ob_module **module, struct ob_error *error)
+{
+	char path[PATH_SIZE];
+	void *library;
+
+	*module = NULL;
+	if (!scheme_is_plain(scheme) || !module_find(path, scheme))
+		return OB_OK;
+	/* A second load of the same file gives the same library, so nothing need be remembered; it is never closed. */
+	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (library == NULL)
+		return ob_error_set(error, OB_CONFIG, "module cannot be loaded: %s", dlerror());
+	*module = dlsym(library, "ob_module");
+	if (*module == NULL)
+		return ob_error_set(error, OB_CONFIG,
+				    "%s: is no module of outbox, it has no symbol ob_module", path);
+	return ob_module_check(*module, path, error);
+}

@@ -1,0 +1,793 @@
+#include "runner.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "check.h"
+#include "crash.h"
+#include "engine.h"
+#include "handles.h"
+#include "store_thread.h"
+#include "text.h"
+#include "url.h"
+
+#define RECEIPTS_MAX 1024
+#define POLL_MAX_MS  60000
+/* A sink that was full and has given no receipt since is asked again so often. */
+#define FULL_POLL_MS 20
+/* Batches out at once. Under a trickle each holds few rows, but some pages of memory; past this limit nothing more is read until
+   one comes back. At 2,000 messages a second, each fetched alone, and a settle every 100 ms, 200 are out. */
+#define BATCHES_MAX 512
+/* Empty batches kept for the next fetch: as many as a full window of large ones needs. */
+#define BATCHES_KEPT 4
+/* A line about the store at most so often when it says the same again and again. */
+#define SAME_ERROR_EVERY_MS 30000
+#define UNTIL_IDLE_DRAIN_MS 30000
+#define NEVER               INT64_MAX
+
+/* What was asked of the runner from outside. Under the lock. */
+struct commands {
+	bool drain, stop, reopen, poke;
+	int64_t deadline_at_ms;
+};
+
+struct ob_runner {
+	struct ob_runner_config config;
+	struct ob_real_host host;
+	struct ob_sink_handle sink;
+	struct ob_store_thread *store;
+	pthread_t thread;
+	bool started;
+
+	/* The loop thread's own. */
+	struct ob_engine *engine;
+	struct ob_engine_stats engine_stats;
+	struct ob_state_report report;
+	struct ob_receipt receipts[RECEIPTS_MAX];
+	struct ob_batch *kept[BATCHES_KEPT];
+	size_t kept_count;
+	size_t batches_out;
+	uint32_t fetch_rows;
+	bool
+	    fetch_was_cut; /* the fetch under way asks for no rows of the log, for want of batches */
+	bool nothing_due;  /* the last fetch knew of no parked message that will be due */
+	bool sink_full;
+	bool draining, drained, failed;
+	int64_t wake_at_ms;
+	int64_t abandon_at_ms, give_up_at_ms;
+	int64_t published_at_ms;
+	int64_t error_said_at_ms;
+	struct ob_error store_error; /* the last one, for people */
+
+	pthread_mutex_t lock;
+	/* Below: under the lock. */
+	enum ob_runner_phase phase;
+	bool wakeable; /* the sink is open */
+	struct commands commands;
+	struct ob_error error; /* what ended it */
+	struct ob_relay_stats stats;
+	int64_t state_since_ms;
+};
+
+/* ---- batches ---- */
+
+static struct ob_batch *
+batch_take(struct ob_runner *runner)
+{
+	if (runner->kept_count > 0)
+		return runner->kept[--runner->kept_count];
+	return ob_batch_new(runner->fetch_rows);
+}
+
+static void
+batch_give_back(struct ob_runner *runner, struct ob_batch *batch)
+{
+	runner->batches_out--;
+	if (runner->kept_count < BATCHES_KEPT)
+		runner->kept[runner->kept_count++] = batch;
+	else
+		ob_batch_free(batch);
+	if (runner->fetch_was_cut && runner->batches_out < BATCHES_MAX)
+		ob_store_thread_stop_waiting(runner->store, false);
+}
+
+/* ---- the end ---- */
+
+static void
+fail(struct ob_runner *runner, enum ob_code code, const char *text)
+{
+	if (runner->failed)
+		return;
+	runner->failed = true;
+	pthread_mutex_lock(&runner->lock);
+	ob_error_set(&runner->error, code, "%s", text);
+	ob_error_prefix(&runner->error, "subscription %s", runner->config.subscription->name);
+	pthread_mutex_unlock(&runner->lock);
+}
+
+/* ---- what the engine wants ---- */
+
+static void
+report_state(struct ob_runner *runner)
+{
+	struct ob_store_thread_state state = {
+	    .since_ms = runner->report.since_ms,
+	    .delivered = runner->engine_stats.sent,
+	};
+
+	ob_text_copy(state.state, sizeof(state.state), ob_state_name(runner->report.state));
+	ob_text_copy(state.code, sizeof(state.code), runner->report.code);
+	ob_text_copy(state.text, sizeof(state.text), runner->report.text);
+	ob_store_thread_report(runner->store, &state);
+}
+
+static void
+perform_report(struct ob_runner *runner, const struct ob_state_report *report)
+{
+	bool changed =
+	    report->state != runner->report.state || strcmp(report->code, runner->report.code) != 0;
+	bool bad = report->state >= OB_STATE_DOWN && report->state <= OB_STATE_STORE_FAILED;
+
+	runner->report = *report;
+	if (report->state == OB_STATE_STORE_FAILED && report->text[0] == '\0')
+		ob_text_copy(runner->report.text, sizeof(runner->report.text),
+			     runner->store_error.text);
+	if (changed)
+		ob_host_say(&runner->host.host, bad ? OB_LOG_WARN : OB_LOG_INFO, "%s%s%s%s%s",
+			    ob_state_name(report->state), report->code[0] != '\0' ? ": " : "",
+			    report->code, runner->report.text[0] != '\0' ? ": " : "",
+			    runner->report.text);
+	runner->published_at_ms = 0;
+	report_state(runner);
+}
+
+static void
+perform_fetch(struct ob_runner *runner, const struct ob_action *action)
+{
+	struct ob_fetch fetch = action->fetch;
+	struct ob_batch *batch = batch_take(runner);
+
+	if (batch == NULL) {
+		fail(runner, OB_NOMEM, "out of memory");
+		return;
+	}
+	runner->fetch_was_cut = runner->batches_out >= BATCHES_MAX && fetch.count_max > 0;
+	if (runner->fetch_was_cut)
+		fetch.count_max = 0;
+	runner->batches_out++;
+	ob_store_thread_fetch(runner->store, &fetch, action->may_wait, batch);
+}
+
+static void
+perform(struct ob_runner *runner, const struct ob_action *action, struct ob_event *answer)
+{
+	const struct ob_sink_ops *sink = runner->sink.ops;
+	size_t accepted = 0;
+
+	switch (action->kind) {
+	case OB_ACTION_ACQUIRE:
+		ob_store_thread_acquire(runner->store, action->not_before_ms);
+		break;
+	case OB_ACTION_FETCH:
+		perform_fetch(runner, action);
+		break;
+	case OB_ACTION_SUBMIT:
+		OB_CHECK(answer->kind == 0);
+		sink->submit(runner->sink.sink, action->deliveries, action->delivery_count,
+			     &accepted);
+		runner->sink_full = accepted < action->delivery_count;
+		answer->kind = OB_EVENT_SUBMITTED;
+		answer->accepted = (uint32_t)accepted;
+		break;
+	case OB_ACTION_SETTLE:
+		ob_store_thread_settle(runner->store, action->settle);
+		break;
+	case OB_ACTION_CANCEL:
+		sink->cancel(runner->sink.sink);
+		break;
+	case OB_ACTION_FLUSH:
+		if (sink->flush != NULL)
+			sink->flush(runner->sink.sink);
+		break;
+	case OB_ACTION_FREE_BATCH:
+		batch_give_back(runner, action->batch);
+		break;
+	case OB_ACTION_WAKE_AT:
+		runner->wake_at_ms = action->wake_at_ms;
+		break;
+	case OB_ACTION_REPORT:
+		perform_report(runner, action->report);
+		break;
+	case OB_ACTION_DRAINED:
+		runner->drained = true;
+		break;
+	}
+}
+
+/* One event, and what follows from it until the engine has nothing more to submit. */
+static void
+step(struct ob_runner *runner, struct ob_event event)
+{
+	while (event.kind != 0) {
+		struct ob_event answer = {0};
+		struct ob_actions actions;
+
+		event.now_ms = ob_now_ms();
+		ob_engine_step(runner->engine, &event, &actions);
+		for (uint32_t i = 0; i < actions.count; i++)
+			perform(runner, &actions.items[i], &answer);
+		event = answer;
+	}
+	ob_engine_stats(runner->engine, &runner->engine_stats);
+	OB_CRASH_IN_FLIGHT(runner->engine_stats.window_rows_now);
+}
+
+static void
+step_kind(struct ob_runner *runner, enum ob_event_kind kind)
+{
+	step(runner, (struct ob_event){.kind = kind});
+}
+
+/* ---- what the store says ---- */
+
+static void
+heed_store_error(struct ob_runner *runner, const struct ob_store_answer *answer)
+{
+	int64_t now = ob_now_ms();
+	bool same = strcmp(runner->store_error.text, answer->text) == 0;
+
+	if (answer->code == OB_OK || answer->code == OB_BUSY || answer->code == OB_CHANGED)
+		return;
+	ob_error_set(&runner->store_error, answer->code, "%s", answer->text);
+	if (same && now < runner->error_said_at_ms + SAME_ERROR_EVERY_MS)
+		return;
+	runner->error_said_at_ms = now;
+	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s", answer->text);
+}
+
+/* With --until-idle nobody waits for a person to mend the database. */
+static bool
+is_final(enum ob_code code)
+{
+	return code == OB_SCHEMA || code == OB_FOREIGN || code == OB_CONFIG || code == OB_DENIED ||
+	       code == OB_NOT_FOUND || code == OB_LIMIT;
+}
+
+static void
+take_answer(struct ob_runner *runner, const struct ob_store_answer *answer)
+{
+	struct ob_event event = {.code = answer->code, .asked_at_ms = answer->asked_at_ms};
+
+	heed_store_error(runner, answer);
+	switch (answer->kind) {
+	case OB_STORE_OPENED:
+		OB_CHECK(!"the store is opened once, before the loop");
+		return;
+	case OB_STORE_ACQUIRED:
+		event.kind = OB_EVENT_ACQUIRED;
+		event.acquired = &answer->acquired;
+		event.lanes = ob_store_thread_lanes(runner->store);
+		if (runner->config.until_idle && is_final(answer->code))
+			fail(runner, answer->code, answer->text);
+		break;
+	case OB_STORE_RENEWED:
+		event.kind = OB_EVENT_RENEWED;
+		break;
+	case OB_STORE_FETCHED:
+		event.kind = OB_EVENT_FETCHED;
+		event.batch = answer->batch;
+		runner->fetch_was_cut = false;
+		runner->nothing_due = answer->code == OB_OK && answer->batch->next_due_ms < 0;
+		if (answer->batch->count > 0)
+			OB_CRASH_POINT("C3");
+		break;
+	case OB_STORE_SETTLED:
+		event.kind = OB_EVENT_SETTLED;
+		break;
+	}
+	step(runner, event);
+}
+
+static void
+take_answers(struct ob_runner *runner)
+{
+	struct ob_store_answer answers[OB_STORE_ANSWERS_MAX];
+	size_t count = ob_store_thread_take(runner->store, answers);
+
+	for (size_t i = 0; i < count; i++)
+		take_answer(runner, &answers[i]);
+}
+
+/* ---- what people say ---- */
+
+static void
+begin_drain(struct ob_runner *runner, int64_t deadline_at_ms)
+{
+	int64_t now = ob_now_ms();
+
+	/* What is in flight gets four fifths of the time; the rest is for the last settle. */
+	if (!runner->draining || deadline_at_ms < runner->give_up_at_ms) {
+		runner->give_up_at_ms = deadline_at_ms;
+		runner->abandon_at_ms = now + (deadline_at_ms - now) * 4 / 5;
+	}
+	if (runner->draining)
+		return;
+	runner->draining = true;
+	ob_store_thread_stop_waiting(runner->store, true);
+	step_kind(runner, OB_EVENT_DRAIN);
+}
+
+static void
+take_commands(struct ob_runner *runner)
+{
+	struct commands commands;
+
+	pthread_mutex_lock(&runner->lock);
+	commands = runner->commands;
+	runner->commands = (struct commands){0};
+	pthread_mutex_unlock(&runner->lock);
+	if (commands.reopen && runner->sink.ops->reopen != NULL)
+		runner->sink.ops->reopen(runner->sink.sink);
+	if (commands.poke)
+		step_kind(runner, OB_EVENT_POKE);
+	if (commands.drain)
+		begin_drain(runner, commands.deadline_at_ms);
+	if (commands.stop)
+		runner->drained = true;
+}
+
+static void
+end_when_idle(struct ob_runner *runner)
+{
+	const struct ob_engine_stats *stats = &runner->engine_stats;
+
+	if (!runner->config.until_idle || runner->draining || !stats->idle)
+		return;
+	if (stats->parked_rows_now == 0 || runner->nothing_due)
+		begin_drain(runner, ob_now_ms() + UNTIL_IDLE_DRAIN_MS);
+}
+
+/* ---- the loop ---- */
+
+static void
+take_time(struct ob_runner *runner)
+{
+	int64_t now = ob_now_ms();
+
+	if (now >= runner->wake_at_ms) {
+		runner->wake_at_ms = NEVER;
+		step_kind(runner, OB_EVENT_TIMER);
+	}
+	if (runner->draining && now >= runner->abandon_at_ms) {
+		runner->abandon_at_ms = NEVER;
+		step_kind(runner, OB_EVENT_ABANDON);
+	}
+	if (runner->draining && now >= runner->give_up_at_ms) {
+		ob_host_say(&runner->host.host, OB_LOG_WARN,
+			    "drain: the deadline has passed, ending now");
+		runner->drained = true;
+	}
+}
+
+static int
+poll_timeout(const struct ob_runner *runner)
+{
+	int64_t now = ob_now_ms(), at = runner->wake_at_ms;
+
+	if (runner->draining && runner->abandon_at_ms < at)
+		at = runner->abandon_at_ms;
+	if (runner->draining && runner->give_up_at_ms < at)
+		at = runner->give_up_at_ms;
+	if (runner->sink_full && at > now + FULL_POLL_MS)
+		return FULL_POLL_MS;
+	if (at <= now)
+		return 0;
+	return at - now > POLL_MAX_MS ? POLL_MAX_MS : (int)(at - now);
+}
+
+#ifdef OB_CRASH_POINTS
+static void
+crash_between_sent_and_receipt(const struct ob_runner *runner, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (runner->receipts[i].fate == OB_FATE_SENT) {
+			OB_CRASH_POINT("C5");
+			return;
+		}
+}
+#else
+#define crash_between_sent_and_receipt(runner, count) ((void)0)
+#endif
+
+static void
+poll_sink(struct ob_runner *runner)
+{
+	size_t count = runner->sink.ops->poll(runner->sink.sink, poll_timeout(runner),
+					      runner->receipts, RECEIPTS_MAX);
+
+	crash_between_sent_and_receipt(runner, count);
+	if (count > 0)
+		step(runner, (struct ob_event){.kind = OB_EVENT_RECEIPTS,
+					       .receipts = runner->receipts,
+					       .receipt_count = (uint32_t)count});
+	if (runner->sink_full) {
+		runner->sink_full = false;
+		step_kind(runner, OB_EVENT_SINK_FREE);
+	}
+}
+
+static void
+publish_counts(struct ob_relay_stats *to, const struct ob_engine_stats *from)
+{
+	to->fetched = from->fetched;
+	to->sent = from->sent;
+	to->retried = from->retried;
+	to->rejected = from->rejected;
+	to->unknown = from->unknown;
+	to->parked = from->parked;
+	to->unparked = from->unparked;
+	to->scheduled = from->scheduled;
+	to->dead = from->dead;
+	to->settles = from->settles;
+	to->late_receipts = from->late_receipts;
+	to->window_rows = from->window_rows_now;
+	to->window_bytes = from->window_bytes_now;
+	to->in_flight = from->in_flight_now;
+	to->parked_rows = from->parked_rows_now;
+	to->scheduled_rows = from->scheduled_rows_now;
+	to->dead_rows = from->dead_rows_now;
+}
+
+/* Leaves the figures where others can read them, at most once a millisecond. */
+static void
+publish(struct ob_runner *runner)
+{
+	struct ob_relay_stats *stats = &runner->stats;
+	struct ob_store_thread_stats store;
+	int64_t now = ob_now_ms();
+
+	if (now == runner->published_at_ms)
+		return;
+	runner->published_at_ms = now;
+	report_state(runner);
+	ob_store_thread_stats(runner->store, &store);
+	pthread_mutex_lock(&runner->lock);
+	publish_counts(stats, &runner->engine_stats);
+	stats->store_errors = store.errors;
+	stats->reconnects = store.reconnects;
+	stats->trimmed = store.trimmed;
+	ob_text_copy(stats->state, sizeof(stats->state), ob_state_name(runner->report.state));
+	ob_text_copy(stats->code, sizeof(stats->code), runner->report.code);
+	ob_text_copy(stats->text, sizeof(stats->text), runner->report.text);
+	runner->state_since_ms = runner->report.since_ms;
+	pthread_mutex_unlock(&runner->lock);
+}
+
+static void
+loop(struct ob_runner *runner)
+{
+	step_kind(runner, OB_EVENT_START);
+	while (!runner->drained && !runner->failed) {
+		take_commands(runner);
+		take_answers(runner);
+		take_time(runner);
+		end_when_idle(runner);
+		publish(runner);
+		if (!runner->drained && !runner->failed)
+			poll_sink(runner);
+	}
+	publish(runner);
+}
+
+/* ---- the thread ---- */
+
+static void
+engine_config_fill(struct ob_engine_config *to, const struct ob_relay_subscription *from)
+{
+	ob_engine_config_defaults(to);
+	to->window_count_max = (uint32_t)from->window_count;
+	to->window_bytes_max = (uint64_t)from->window_bytes;
+	if (to->fetch_count_max > to->window_count_max)
+		to->fetch_count_max = to->window_count_max;
+	to->in_flight_max = (uint32_t)from->in_flight;
+	to->settle_every_ms = from->settle_every_ms;
+	to->park_after_ms = from->park_after_ms;
+	to->probe_first_ms = from->probe_first_ms;
+	to->probe_max_ms = from->probe_max_ms;
+	to->storm_limit = (uint32_t)from->storm_limit;
+	to->lease_ms = from->lease_ms;
+	to->retry = (struct ob_retry_policy){
+	    .first_ms = from->retry_first_ms,
+	    .max_ms = from->retry_max_ms,
+	    .jitter_pct = (uint32_t)from->retry_jitter,
+	    .attempts_max = (uint32_t)from->attempts_max,
+	    .age_max_ms = from->age_max_ms,
+	    .hold_key = from->hold_key,
+	    .reject_retries = from->reject_retries,
+	};
+	to->quotas = (struct ob_quotas){
+	    .parked_rows = (uint64_t)from->parked_max,
+	    .parked_rows_of_key = (uint32_t)from->parked_of_key_max,
+	    .parked_keys = (uint32_t)from->parked_keys_max,
+	    .scheduled_rows = (uint64_t)from->scheduled_max,
+	    .dead_rows = (uint64_t)from->dead_max,
+	};
+}
+
+static int
+engine_open(struct ob_runner *runner, struct ob_error *error)
+{
+	struct ob_engine_config config = {0};
+	int code;
+
+	engine_config_fill(&config, runner->config.subscription);
+	runner->sink.ops->limits(runner->sink.sink, &config.sink);
+	runner->host.host.random(runner->host.host.context, &config.seed, sizeof(config.seed));
+	code = ob_engine_config_check(&config, error);
+	if (code != OB_OK)
+		return code;
+	/* A fetch gives rows of the log and parked rows, in one batch. */
+	runner->fetch_rows = config.fetch_count_max + config.parked_window_max;
+	runner->engine = ob_engine_new(&config);
+	return runner->engine != NULL ? OB_OK : ob_error_set(error, OB_NOMEM, "out of memory");
+}
+
+/* The store thread's answer to its start; it is woken by the sink's wake, so the wait is in the sink. */
+static int
+await_store(struct ob_runner *runner, struct ob_error *error)
+{
+	struct ob_store_answer answers[OB_STORE_ANSWERS_MAX];
+	bool stopped;
+
+	for (;;) {
+		if (ob_store_thread_take(runner->store, answers) > 0)
+			return answers[0].code == OB_OK
+				   ? OB_OK
+				   : ob_error_set(error, answers[0].code, "%s", answers[0].text);
+		pthread_mutex_lock(&runner->lock);
+		stopped = runner->commands.stop;
+		pthread_mutex_unlock(&runner->lock);
+		if (stopped)
+			return ob_error_set(error, OB_FAILED, "stopped");
+		runner->sink.ops->poll(runner->sink.sink, POLL_MAX_MS, runner->receipts,
+				       RECEIPTS_MAX);
+	}
+}
+
+static int
+open_all(struct ob_runner *runner, struct ob_error *error)
+{
+	const struct ob_relay_subscription *subscription = runner->config.subscription;
+	int code =
+	    ob_sink_handle_open(&runner->sink, subscription->name, &subscription->callback, error);
+
+	if (code == OB_OK)
+		code = engine_open(runner, error);
+	if (code == OB_OK) {
+		pthread_mutex_lock(&runner->lock);
+		runner->wakeable = true;
+		pthread_mutex_unlock(&runner->lock);
+		code = ob_store_thread_start(runner->store, error);
+	}
+	return code == OB_OK ? await_store(runner, error) : code;
+}
+
+static void
+set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->phase = phase;
+	if (phase == OB_RUNNER_ENDED)
+		ob_text_copy(runner->stats.state, sizeof(runner->stats.state), "ended");
+	pthread_mutex_unlock(&runner->lock);
+	runner->config.changed(runner->config.context);
+}
+
+/* The sink goes first, so that nothing is sent after the lease was given up. */
+static void
+close_all(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->wakeable = false;
+	pthread_mutex_unlock(&runner->lock);
+	ob_sink_handle_free(&runner->sink);
+	ob_store_thread_end(runner->store, true);
+	ob_store_thread_free(runner->store);
+	runner->store = NULL;
+	if (runner->engine != NULL)
+		ob_engine_free(runner->engine);
+	runner->engine = NULL;
+	while (runner->kept_count > 0)
+		ob_batch_free(runner->kept[--runner->kept_count]);
+}
+
+static void *
+runner_main(void *argument)
+{
+	struct ob_runner *runner = argument;
+	struct ob_error error = {0};
+	int code = open_all(runner, &error);
+
+	if (code != OB_OK) {
+		fail(runner, (enum ob_code)code, error.text);
+	} else {
+		set_phase(runner, OB_RUNNER_RUNNING);
+		loop(runner);
+	}
+	close_all(runner);
+	set_phase(runner, OB_RUNNER_ENDED);
+	return NULL;
+}
+
+/* Called by the store thread, and by commands: under no lock of the store thread's. */
+static void
+rouse(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	if (runner->wakeable)
+		runner->sink.ops->wake(runner->sink.sink);
+	pthread_mutex_unlock(&runner->lock);
+}
+
+static void
+on_store_answer(void *context)
+{
+	rouse(context);
+}
+
+/* ---- from outside ---- */
+
+static int
+store_thread_make(struct ob_runner *runner, struct ob_error *error)
+{
+	const struct ob_relay_subscription *it = runner->config.subscription;
+	struct ob_store_thread_config config = {
+	    .url = it->store_url,
+	    .options = it->store_options,
+	    .option_count = it->store_option_count,
+	    .host = &runner->host.host,
+	    .subscription = {.name = it->name,
+			     .topics = it->topics,
+			     .order_by = (enum ob_order_by)it->order_by,
+			     .from_now = it->from_now,
+			     .sink = it->sink_url,
+			     .hold_key = it->hold_key},
+	    .owner = runner->config.owner,
+	    .lease_ms = it->lease_ms,
+	    .lanes_max = (uint32_t)it->parked_keys_max,
+	    .until_idle = runner->config.until_idle,
+	    .notify = on_store_answer,
+	    .context = runner,
+	};
+
+	return ob_store_thread_new(&config, &runner->store, error);
+}
+
+int
+ob_runner_new(const struct ob_runner_config *config, struct ob_runner **out, struct ob_error *error)
+{
+	const struct ob_relay_subscription *it = config->subscription;
+	struct ob_runner *runner = calloc(1, sizeof(*runner));
+	int code;
+
+	*out = NULL;
+	if (runner == NULL)
+		return ob_error_set(error, OB_NOMEM, "out of memory");
+	runner->config = *config;
+	runner->wake_at_ms = runner->abandon_at_ms = runner->give_up_at_ms = NEVER;
+	pthread_mutex_init(&runner->lock, NULL);
+	ob_real_host_init(&runner->host, config->log, it->name);
+	ob_text_copy(runner->stats.name, sizeof(runner->stats.name), it->name);
+	ob_text_copy(runner->stats.state, sizeof(runner->stats.state), "starting");
+	runner->state_since_ms = ob_now_ms();
+	code = ob_sink_handle_init(&runner->sink, it->sink_url, it->sink_options,
+				   it->sink_option_count, &runner->host.host, error);
+	if (code == OB_OK)
+		code = store_thread_make(runner, error);
+	if (code != OB_OK) {
+		ob_error_prefix(error, "subscription %s", it->name);
+		ob_runner_free(runner);
+		return code;
+	}
+	*out = runner;
+	return OB_OK;
+}
+
+int
+ob_runner_start(struct ob_runner *runner, struct ob_error *error)
+{
+	sigset_t all, before;
+	int failed;
+
+	runner->phase = OB_RUNNER_STARTING;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	failed = pthread_create(&runner->thread, NULL, runner_main, runner);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed != 0) {
+		runner->phase = OB_RUNNER_NEW;
+		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
+	}
+	runner->started = true;
+	return OB_OK;
+}
+
+void
+ob_runner_free(struct ob_runner *runner)
+{
+	if (runner == NULL)
+		return;
+	if (runner->started) {
+		ob_runner_stop(runner);
+		pthread_join(runner->thread, NULL);
+	}
+	ob_sink_handle_free(&runner->sink);
+	ob_store_thread_free(runner->store);
+	pthread_mutex_destroy(&runner->lock);
+	free(runner);
+}
+
+enum ob_runner_phase
+ob_runner_phase(struct ob_runner *runner, struct ob_error *error)
+{
+	enum ob_runner_phase phase;
+
+	pthread_mutex_lock(&runner->lock);
+	phase = runner->phase;
+	if (error != NULL)
+		*error = runner->error;
+	pthread_mutex_unlock(&runner->lock);
+	return phase;
+}
+
+void
+ob_runner_stats(struct ob_runner *runner, struct ob_relay_stats *stats)
+{
+	pthread_mutex_lock(&runner->lock);
+	*stats = runner->stats;
+	stats->state_since_ms = ob_now_ms() - runner->state_since_ms;
+	pthread_mutex_unlock(&runner->lock);
+}
+
+void
+ob_runner_drain(struct ob_runner *runner, int64_t deadline_ms)
+{
+	int64_t at = ob_now_ms() + deadline_ms;
+
+	pthread_mutex_lock(&runner->lock);
+	if (!runner->commands.drain || at < runner->commands.deadline_at_ms)
+		runner->commands.deadline_at_ms = at;
+	runner->commands.drain = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_stop(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.stop = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_reopen(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.reopen = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_poke(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.poke = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}

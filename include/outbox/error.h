@@ -62,6 +62,11 @@ struct ob_error {
 OB_API int ob_error_set(struct ob_error *error, enum ob_code code, const char *format, ...)
     OB_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__
+/* The analyzer does not see that the code comes back, and would take it for OB_OK. */
+#define ob_error_set(error, code, ...) ((void)ob_error_set(error, code, __VA_ARGS__), (int)(code))
+#endif
+
 /* Puts "<prefix>: " before the text; keeps the code. `error` may be NULL. */
 OB_API void ob_error_prefix(struct ob_error *error, const char *format, ...) OB_PRINTF(2, 3);
 

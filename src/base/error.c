@@ -5,7 +5,7 @@
 #include <string.h>
 
 int
-ob_error_set(struct ob_error *error, enum ob_code code, const char *format, ...)
+(ob_error_set)(struct ob_error *error, enum ob_code code, const char *format, ...)
 {
 	char text[OB_ERROR_TEXT_MAX];
 	va_list args;

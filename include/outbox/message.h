@@ -21,14 +21,17 @@ struct ob_bytes {
 };
 
 struct ob_message {
-	struct ob_bytes id;           /* stable over all tries; a UUID in text form unless the application chose otherwise */
-	struct ob_bytes topic;        /* never absent or empty */
-	struct ob_bytes key;          /* absent: no order with any other message */
-	struct ob_bytes type;         /* absent: the topic serves as type */
-	struct ob_bytes payload;      /* absent: a tombstone; the bytes arrive as they were written */
+	struct ob_bytes
+	    id; /* stable over all tries; a UUID in text form unless the application chose otherwise */
+	struct ob_bytes topic;   /* never absent or empty */
+	struct ob_bytes key;     /* absent: no order with any other message */
+	struct ob_bytes type;    /* absent: the topic serves as type */
+	struct ob_bytes payload; /* absent: a tombstone; the bytes arrive as they were written */
 	struct ob_bytes content_type; /* absent: the format's default */
-	struct ob_bytes headers;      /* absent, or a JSON object of strings, in UTF-8 as stored, unchecked */
-	int64_t created_at_us;        /* microseconds since 1970 UTC, by the database's clock; for display only */
+	struct ob_bytes
+	    headers; /* absent, or a JSON object of strings, in UTF-8 as stored, unchecked */
+	int64_t
+	    created_at_us; /* microseconds since 1970 UTC, by the database's clock; for display only */
 };
 
 /* Which messages must keep their order with each other. */

@@ -51,10 +51,10 @@ struct ob_strings {
 struct ob_option {
 	const char *name; /* lower case with hyphens, unit not in the name: "request-timeout" */
 	enum ob_option_type type;
-	const char *default_text; /* as a user would write it; NULL: zero, absent or empty */
-	const char *help;         /* one sentence */
-	size_t field;             /* offsetof(struct its_options, its_field) */
-	int64_t min, max;         /* for INT, SIZE, DURATION; both 0: 0..INT64_MAX */
+	const char *default_text;   /* as a user would write it; NULL: zero, absent or empty */
+	const char *help;           /* one sentence */
+	size_t field;               /* offsetof(struct its_options, its_field) */
+	int64_t min, max;           /* for INT, SIZE, DURATION; both 0: 0..INT64_MAX */
 	const char *const *choices; /* for ENUM: names, NULL at the end */
 	unsigned flags;
 };

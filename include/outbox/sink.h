@@ -39,7 +39,7 @@ enum ob_fate {
 	OB_FATE_REJECT,      /* this message never will */
 	OB_FATE_DOWN,        /* nothing works at present; uses up no try */
 	OB_FATE_BLOCKED,     /* nothing will work until a person acts: a missing topic, a right */
-	OB_FATE_RETURNED,    /* not tried: given back by cancel, or because an earlier one of its key failed */
+	OB_FATE_RETURNED, /* not tried: given back by cancel, or because an earlier one of its key failed */
 };
 
 struct ob_receipt {
@@ -61,12 +61,13 @@ struct ob_receipt {
 enum ob_sink_order {
 	OB_ORDER_NONE = 0,
 	OB_ORDER_UNLESS_FAILURE, /* kept, but a message whose predecessor fails may arrive all the same */
-	OB_ORDER_ALWAYS,         /* kept also when one fails: its successors in flight fail or are returned */
+	OB_ORDER_ALWAYS, /* kept also when one fails: its successors in flight fail or are returned */
 };
 
 struct ob_sink_limits {
-	uint64_t message_bytes_max; /* of the payload; 0: none known. A greater one is rejected by submit's receipt */
-	uint32_t in_flight_max;     /* the most tickets at once; at least 1 */
+	uint64_t
+	    message_bytes_max; /* of the payload; 0: none known. A greater one is rejected by submit's receipt */
+	uint32_t in_flight_max; /* the most tickets at once; at least 1 */
 	enum ob_sink_order order;
 };
 
@@ -101,18 +102,20 @@ struct ob_sink_ops {
 
 	/* Checks URL and options and gets ready; need not reach the recipient (that it is down is no error here).
 	   OB_CONFIG with what, where and how to mend it. After a failed open, close is still called. */
-	int (*open)(struct ob_sink *sink, const struct ob_sink_config *config, struct ob_error *error);
+	int (*open)(struct ob_sink *sink, const struct ob_sink_config *config,
+		    struct ob_error *error);
 	/* Safe at any point, also after a failed or no open. */
 	void (*close)(struct ob_sink *sink);
 	void (*limits)(const struct ob_sink *sink, struct ob_sink_limits *limits);
 	/* Takes the first `*accepted` of `count` deliveries, in order, and returns at once; fewer than count
 	   means full at present. A message that this sink cannot carry is accepted and gets a REJECT receipt. */
 	void (*submit)(struct ob_sink *sink, const struct ob_delivery *deliveries, size_t count,
-	    size_t *accepted);
+		       size_t *accepted);
 	/* Waits until there is a receipt, `wake` was called, or `timeout_ms` have passed (0: does not wait), and writes at
 	   most `capacity` receipts. Also does the sink's own work: call it even when nothing is in flight.
 	   Returns the number of receipts written. */
-	size_t (*poll)(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, size_t capacity);
+	size_t (*poll)(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts,
+		       size_t capacity);
 	/* Ends a poll that waits, or the next one, at once. From any thread. */
 	void (*wake)(struct ob_sink *sink);
 	/* No more submits will come for now: send at once what waits to be batched. May be NULL. */
@@ -122,7 +125,7 @@ struct ob_sink_ops {
 	void (*cancel)(struct ob_sink *sink);
 	/* Says what is wrong with the recipient's set-up; sends no message. May be NULL. */
 	int (*check)(struct ob_sink *sink, int timeout_ms, const struct ob_report *report,
-	    struct ob_error *error);
+		     struct ob_error *error);
 	/* Open files and certificates again (SIGHUP). May be NULL. */
 	void (*reopen)(struct ob_sink *sink);
 };

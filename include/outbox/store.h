@@ -34,9 +34,9 @@
 extern "C" {
 #endif
 
-#define OB_STORE_CONTRACT 1
+#define OB_STORE_CONTRACT        1
 #define OB_SUBSCRIPTION_NAME_MAX 64 /* [a-z0-9][a-z0-9_.-]* */
-#define OB_OWNER_NAME_MAX 128
+#define OB_OWNER_NAME_MAX        128
 
 enum ob_store_capability {
 	OB_STORE_SHARDS = 1,  /* more than one shard a subscription */
@@ -77,10 +77,10 @@ struct ob_subscription {
 	const char *name;
 	const char *topics; /* comma separated patterns: "orders.*,invoices"; "*" for all */
 	enum ob_order_by order_by;
-	bool from_now;      /* a new subscription starts behind what is there; else at the beginning */
-	const char *sink;   /* for people: the recipient's URL without secrets */
-	uint32_t shards;    /* 0 or 1: not sharded */
-	bool hold_key;      /* for people and for `dead`: what happens to a key whose message is dead */
+	bool from_now; /* a new subscription starts behind what is there; else at the beginning */
+	const char *sink; /* for people: the recipient's URL without secrets */
+	uint32_t shards;  /* 0 or 1: not sharded */
+	bool hold_key; /* for people and for `dead`: what happens to a key whose message is dead */
 };
 
 struct ob_lease_request {
@@ -100,28 +100,32 @@ struct ob_parked_lane {
 };
 
 struct ob_acquired {
-	bool held;            /* false: another owner has it */
-	int64_t retry_in_ms;  /* when not held: until its lease runs out */
+	bool held;                     /* false: another owner has it */
+	int64_t retry_in_ms;           /* when not held: until its lease runs out */
 	char owner[OB_OWNER_NAME_MAX]; /* when not held: whose it is */
 	uint64_t epoch;
-	bool paused;          /* by a person */
-	bool goes_on;         /* the same owner again, and no doubt since: ordinals and unsettled rows stand */
+	bool paused; /* by a person */
+	bool
+	    goes_on; /* the same owner again, and no doubt since: ordinals and unsettled rows stand */
 	uint64_t parked_rows; /* without the scheduled ones */
 	uint64_t scheduled_rows;
 	uint64_t dead_rows;
-	uint32_t lane_count;  /* of request->lanes */
+	uint32_t lane_count; /* of request->lanes */
 };
 
 struct ob_fetch {
-	uint32_t count_max;   /* rows of the log; 0: none wanted */
-	uint64_t bytes_max;   /* rows of the log together; the first row is given even when it is larger, if `oversize_ok` */
+	uint32_t count_max; /* rows of the log; 0: none wanted */
+	uint64_t
+	    bytes_max; /* rows of the log together; the first row is given even when it is larger, if `oversize_ok` */
 	bool oversize_ok;
-	uint32_t parked_max;  /* due parked rows; 0: none wanted. They may pass bytes_max by one row */
-	uint32_t run_max;     /* how many rows of one parked key at most: its head and the rows right behind it */
+	uint32_t
+	    parked_max; /* due parked rows; 0: none wanted. They may pass bytes_max by one row */
+	uint32_t
+	    run_max; /* how many rows of one parked key at most: its head and the rows right behind it */
 };
 
 /* One try of a message, as kept in parked and dead rows (the last OB_TRIES_KEPT of them). */
-#define OB_TRIES_KEPT 20
+#define OB_TRIES_KEPT      20
 #define OB_REASON_CODE_MAX 32
 #define OB_REASON_TEXT_MAX 96
 struct ob_try {
@@ -138,7 +142,7 @@ enum ob_outcome_kind {
 	OB_OUTCOME_DEAD,      /* given up; the key goes on */
 	OB_OUTCOME_DEAD_HOLD, /* given up; the key waits for a person */
 	/* For parked rows, named by position. */
-	OB_OUTCOME_UNPARK,    /* sent: the row goes, the next one of its key becomes its head, due at once */
+	OB_OUTCOME_UNPARK, /* sent: the row goes, the next one of its key becomes its head, due at once */
 	OB_OUTCOME_REPARK,    /* failed: next try in due_in_ms */
 	OB_OUTCOME_BACK,      /* handed out but not tried: as it was */
 	OB_OUTCOME_BURY,      /* dead: the next one of its key becomes head, due at once */
@@ -147,12 +151,12 @@ enum ob_outcome_kind {
 
 struct ob_outcome {
 	enum ob_outcome_kind kind;
-	uint64_t ordinal;   /* rows of the log */
-	int64_t position;   /* parked rows */
-	uint64_t lane;      /* as fetched; 0: none, or scheduled */
+	uint64_t ordinal; /* rows of the log */
+	int64_t position; /* parked rows */
+	uint64_t lane;    /* as fetched; 0: none, or scheduled */
 	int64_t due_in_ms;
-	uint32_t attempts;  /* counted so far, all told */
-	int64_t age_ms;     /* since the first try; 0 if never tried */
+	uint32_t attempts;          /* counted so far, all told */
+	int64_t age_ms;             /* since the first try; 0 if never tried */
 	const struct ob_try *tries; /* those since the row was fetched, oldest first */
 	uint32_t try_count;
 };
@@ -163,17 +167,17 @@ struct ob_outcome {
  * (subscription, position): a settle that was done and is tried again by a later owner is no conflict.
  */
 struct ob_settle {
-	uint64_t through; /* 0 or the same as before: no progress in the log */
+	uint64_t through;                  /* 0 or the same as before: no progress in the log */
 	const struct ob_outcome *outcomes; /* in ordinal order, parked rows anywhere */
 	uint32_t outcome_count;
 };
 
 /* What the relay wants known by whoever looks into the database. Written with renew when it changed. */
 struct ob_relay_state {
-	const char *state; /* "running", "down", "blocked", "full", "paused", "draining" */
-	const char *code;  /* why: a reason code, or "" */
-	const char *text;  /* why, for people, or "" */
-	int64_t since_ms;  /* ago */
+	const char *state;  /* "running", "down", "blocked", "full", "paused", "draining" */
+	const char *code;   /* why: a reason code, or "" */
+	const char *text;   /* why, for people, or "" */
+	int64_t since_ms;   /* ago */
 	uint64_t delivered; /* messages sent since this relay started */
 };
 
@@ -189,44 +193,45 @@ struct ob_selection {
 	const char *key;          /* exact; NULL: any */
 	const char *type;         /* exact; NULL: any */
 	const char *code;         /* reason code; NULL: any */
-	int64_t position_after;   /* paging: rows behind this one of `subscription_after`; 0 from the start */
-	uint32_t count_max;       /* 0: the store's own limit of 1,000 */
+	int64_t
+	    position_after; /* paging: rows behind this one of `subscription_after`; 0 from the start */
+	uint32_t count_max; /* 0: the store's own limit of 1,000 */
 };
 
 struct ob_listed {
 	const char *subscription; /* NULL for rows of the log */
 	enum ob_place place;
-	bool passed;              /* of the log: every subscription's checkpoint is past it */
-	bool head;                /* parked: first of its key */
-	bool holds_key;           /* dead under hold_key */
+	bool passed;    /* of the log: every subscription's checkpoint is past it */
+	bool head;      /* parked: first of its key */
+	bool holds_key; /* dead under hold_key */
 	int64_t position;
 	struct ob_message message;
 	uint32_t attempts;
-	int64_t age_ms;           /* since created */
-	int64_t due_in_ms;        /* parked, scheduled */
-	int64_t since_ms;         /* parked or dead for so long */
-	const char *code;         /* last reason, or "" */
+	int64_t age_ms;    /* since created */
+	int64_t due_in_ms; /* parked, scheduled */
+	int64_t since_ms;  /* parked or dead for so long */
+	const char *code;  /* last reason, or "" */
 	const char *text;
-	const char *tries;        /* JSON array of {"at":RFC 3339,"code":...,"text":...}, oldest first */
+	const char *tries; /* JSON array of {"at":RFC 3339,"code":...,"text":...}, oldest first */
 };
 
 enum ob_change_kind {
 	OB_CHANGE_PAUSE = 1,
 	OB_CHANGE_RESUME,
-	OB_CHANGE_RETRY,   /* parked heads: due at once. Dead rows: back to parked, in the order of their keys */
+	OB_CHANGE_RETRY, /* parked heads: due at once. Dead rows: back to parked, in the order of their keys */
 	OB_CHANGE_DISCARD, /* dead or parked rows are deleted; the next of the key becomes its head */
-	OB_CHANGE_REPLAY,  /* one more, bounded reading of the log from since_ms ago, from id, or from the beginning */
-	OB_CHANGE_ADOPT,   /* the file was replaced or restored, and this is meant: go on from now, the beginning, or an id */
+	OB_CHANGE_REPLAY, /* one more, bounded reading of the log from since_ms ago, from id, or from the beginning */
+	OB_CHANGE_ADOPT, /* the file was replaced or restored, and this is meant: go on from now, the beginning, or an id */
 };
 
 /* Every change raises the epoch, so that no settle in flight writes over it. */
 struct ob_change {
 	enum ob_change_kind kind;
 	struct ob_selection selection; /* selection.subscription is required but for ADOPT */
-	int64_t since_ms;  /* REPLAY: from what was created that long ago; -1: not given */
+	int64_t since_ms;    /* REPLAY: from what was created that long ago; -1: not given */
 	const char *from_id; /* REPLAY, ADOPT */
-	bool from_now;     /* ADOPT */
-	bool dry_run;      /* only count */
+	bool from_now;       /* ADOPT */
+	bool dry_run;        /* only count */
 };
 
 struct ob_subscription_stats {
@@ -234,18 +239,20 @@ struct ob_subscription_stats {
 	const char *topics;
 	const char *sink;
 	bool paused;
-	bool held;               /* a relay holds a live lease */
-	const char *owner;       /* "" when not held */
+	bool held;         /* a relay holds a live lease */
+	const char *owner; /* "" when not held */
 	int64_t lease_left_ms;
 	uint64_t epoch;
 	const char *state, *code, *text; /* as the relay last wrote them; "" when none */
 	int64_t state_since_ms;
-	uint64_t pending_max;    /* rows behind the checkpoint, at most: an upper bound that costs no scan */
-	bool pending;            /* there is at least one matching row behind the checkpoint */
-	int64_t oldest_age_ms;   /* of the first such row; 0 when none */
+	uint64_t
+	    pending_max; /* rows behind the checkpoint, at most: an upper bound that costs no scan */
+	bool pending;    /* there is at least one matching row behind the checkpoint */
+	int64_t oldest_age_ms; /* of the first such row; 0 when none */
 	uint64_t parked_rows, parked_keys, scheduled_rows, dead_rows;
 	bool replaying;
-	const char *blocked_by;  /* what keeps the log from being trimmed or read, for people; "" when nothing */
+	const char *
+	    blocked_by; /* what keeps the log from being trimmed or read, for people; "" when nothing */
 };
 
 struct ob_store_ops {
@@ -259,32 +266,35 @@ struct ob_store_ops {
 	unsigned capabilities;
 
 	/* Connects. OB_NOT_FOUND, OB_UNREACHABLE, OB_DENIED, OB_CONFIG. Does not look at our tables. */
-	int (*open)(struct ob_store *store, const struct ob_store_config *config, struct ob_error *error);
+	int (*open)(struct ob_store *store, const struct ob_store_config *config,
+		    struct ob_error *error);
 	/* Safe at any point. Releases no lease. */
 	void (*close)(struct ob_store *store);
 	/* Idempotent and versioned; takes a lock so that two may run at once. Calls `each` for each migration there is. */
 	int (*migrate)(struct ob_store *store, enum ob_migrate_mode mode,
-	    void (*each)(void *context, const struct ob_migration *migration), void *context,
-	    struct ob_error *error);
+		       void (*each)(void *context, const struct ob_migration *migration),
+		       void *context, struct ob_error *error);
 	/* All the SQL of a fresh schema, for people who run migrations by their own tool. Needs no open. */
 	const char *(*schema_sql)(void);
 
 	/* Makes the subscription or updates it. A new pattern holds for what is read from now on. OB_CONFIG when `order_by`
 	   changed while rows are parked. */
 	int (*subscribe)(struct ob_store *store, const struct ob_subscription *subscription,
-	    struct ob_error *error);
+			 struct ob_error *error);
 	/* OB_SCHEMA when our tables are not there, altered or newer. */
 	int (*acquire)(struct ob_store *store, const struct ob_lease_request *request,
-	    struct ob_acquired *acquired, struct ob_error *error);
+		       struct ob_acquired *acquired, struct ob_error *error);
 	/* Extends the lease. `state` may be NULL. OB_STALE, OB_CHANGED. */
-	int (*renew)(struct ob_store *store, const struct ob_relay_state *state, struct ob_error *error);
+	int (*renew)(struct ob_store *store, const struct ob_relay_state *state,
+		     struct ob_error *error);
 	/* Gives the lease up so that the next owner need not wait. Does nothing when it is not held. */
 	int (*release)(struct ob_store *store, struct ob_error *error);
 	/* Adds rows to an empty batch; no rows is no error. Parked rows come first and are not handed out again until a settle
 	   told their outcome. Rows of one parked key come in order, its head first. */
 	int (*fetch)(struct ob_store *store, const struct ob_fetch *fetch, struct ob_batch *batch,
-	    struct ob_error *error);
-	int (*settle)(struct ob_store *store, const struct ob_settle *settle, struct ob_error *error);
+		     struct ob_error *error);
+	int (*settle)(struct ob_store *store, const struct ob_settle *settle,
+		      struct ob_error *error);
 	/* Sleeps until there may be something to fetch, `wake`, or the time is up. Returns OB_OK for all three. */
 	int (*wait)(struct ob_store *store, int64_t timeout_ms, struct ob_error *error);
 	/* Ends a wait, or the next one, at once. From any thread. */
@@ -294,14 +304,16 @@ struct ob_store_ops {
 	int (*trim)(struct ob_store *store, uint64_t *rows, bool *again, struct ob_error *error);
 
 	int (*stats)(struct ob_store *store, const char *subscription,
-	    void (*each)(void *context, const struct ob_subscription_stats *stats), void *context,
-	    struct ob_error *error);
+		     void (*each)(void *context, const struct ob_subscription_stats *stats),
+		     void *context, struct ob_error *error);
 	/* Rows in the order of their position; stops early when `each` returns false. */
 	int (*list)(struct ob_store *store, const struct ob_selection *selection,
-	    bool (*each)(void *context, const struct ob_listed *row), void *context, struct ob_error *error);
+		    bool (*each)(void *context, const struct ob_listed *row), void *context,
+		    struct ob_error *error);
 	int (*change)(struct ob_store *store, const struct ob_change *change, uint64_t *count,
-	    struct ob_error *error);
-	int (*check)(struct ob_store *store, const struct ob_report *report, struct ob_error *error);
+		      struct ob_error *error);
+	int (*check)(struct ob_store *store, const struct ob_report *report,
+		     struct ob_error *error);
 };
 
 #ifdef __cplusplus

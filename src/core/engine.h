@@ -73,8 +73,9 @@ struct ob_retry_policy {
 	uint32_t jitter_pct;   /* 20 */
 	uint32_t attempts_max; /* 0: not limited by number */
 	int64_t age_max_ms;    /* 86,400,000: since the first try; 0: not limited by age */
-	bool hold_key;         /* dead messages hold their key until a person acts; else the key goes on */
-	bool reject_retries;   /* treat REJECT as RETRY (a recipient that rejects what it will accept later) */
+	bool hold_key; /* dead messages hold their key until a person acts; else the key goes on */
+	bool
+	    reject_retries; /* treat REJECT as RETRY (a recipient that rejects what it will accept later) */
 };
 
 struct ob_quotas {
@@ -86,19 +87,22 @@ struct ob_quotas {
 };
 
 struct ob_engine_config {
-	uint32_t window_count_max;   /* 4,096 */
-	uint64_t window_bytes_max;   /* 16 MiB */
-	uint32_t fetch_count_max;    /* 1,024: rows of one fetch, so that reading and sending overlap */
-	uint32_t parked_window_max;  /* 512: handed-out parked rows held at once, apart from the window */
-	uint32_t submit_count_max;   /* 256: deliveries of one SUBMIT */
-	uint32_t in_flight_max;      /* by configuration; the sink's own limit is the lower of both */
-	int64_t settle_every_ms;     /* 100 */
-	int64_t park_after_ms;       /* 1,000 */
-	int64_t probe_first_ms;      /* 500 */
-	int64_t probe_max_ms;        /* 30,000 */
-	uint32_t storm_limit;        /* 20; 0: never */
-	int64_t verdict_ms;          /* 1,000 */
-	int64_t lease_ms;            /* 10,000: the lease as asked for; the engine stops submitting when it has run out */
+	uint32_t window_count_max; /* 4,096 */
+	uint64_t window_bytes_max; /* 16 MiB */
+	uint32_t
+	    fetch_count_max; /* 1,024: rows of one fetch, so that reading and sending overlap */
+	uint32_t
+	    parked_window_max; /* 512: handed-out parked rows held at once, apart from the window */
+	uint32_t submit_count_max; /* 256: deliveries of one SUBMIT */
+	uint32_t in_flight_max;    /* by configuration; the sink's own limit is the lower of both */
+	int64_t settle_every_ms;   /* 100 */
+	int64_t park_after_ms;     /* 1,000 */
+	int64_t probe_first_ms;    /* 500 */
+	int64_t probe_max_ms;      /* 30,000 */
+	uint32_t storm_limit;      /* 20; 0: never */
+	int64_t verdict_ms;        /* 1,000 */
+	int64_t
+	    lease_ms; /* 10,000: the lease as asked for; the engine stops submitting when it has run out */
 	struct ob_retry_policy retry;
 	struct ob_quotas quotas;
 	struct ob_sink_limits sink;
@@ -106,21 +110,21 @@ struct ob_engine_config {
 };
 
 enum ob_event_kind {
-	OB_EVENT_START = 1,  /* once; the engine answers ACQUIRE */
-	OB_EVENT_ACQUIRED,   /* code, acquired, lanes, asked_at_ms (when the acquire was begun: the lease counts from there) */
-	OB_EVENT_RENEWED,    /* code, asked_at_ms */
-	OB_EVENT_FETCHED,    /* code, batch (the engine's now, also when empty or failed) */
-	OB_EVENT_SUBMITTED,  /* accepted: how many of the last SUBMIT the sink took */
-	OB_EVENT_SINK_FREE,  /* after a SUBMIT that was not wholly accepted: the sink may have room again */
-	OB_EVENT_RECEIPTS,   /* receipts, receipt_count */
-	OB_EVENT_SETTLED,    /* code */
-	OB_EVENT_TIMER,      /* only the time */
-	OB_EVENT_LIMITS,     /* sink_limits: may have changed (reconnected elsewhere) */
-	OB_EVENT_POKE,       /* a person says the recipient is mended: probe now */
-	OB_EVENT_PAUSE,      /* local, not the store's paused */
+	OB_EVENT_START = 1, /* once; the engine answers ACQUIRE */
+	OB_EVENT_ACQUIRED, /* code, acquired, lanes, asked_at_ms (when the acquire was begun: the lease counts from there) */
+	OB_EVENT_RENEWED,   /* code, asked_at_ms */
+	OB_EVENT_FETCHED,   /* code, batch (the engine's now, also when empty or failed) */
+	OB_EVENT_SUBMITTED, /* accepted: how many of the last SUBMIT the sink took */
+	OB_EVENT_SINK_FREE, /* after a SUBMIT that was not wholly accepted: the sink may have room again */
+	OB_EVENT_RECEIPTS, /* receipts, receipt_count */
+	OB_EVENT_SETTLED,  /* code */
+	OB_EVENT_TIMER,    /* only the time */
+	OB_EVENT_LIMITS,   /* sink_limits: may have changed (reconnected elsewhere) */
+	OB_EVENT_POKE,     /* a person says the recipient is mended: probe now */
+	OB_EVENT_PAUSE,    /* local, not the store's paused */
 	OB_EVENT_RESUME,
-	OB_EVENT_DRAIN,      /* fetch no more, finish what is in flight, settle, then DRAINED */
-	OB_EVENT_ABANDON,    /* while draining: the deadline passed. CANCEL, settle what is known, then DRAINED */
+	OB_EVENT_DRAIN, /* fetch no more, finish what is in flight, settle, then DRAINED */
+	OB_EVENT_ABANDON, /* while draining: the deadline passed. CANCEL, settle what is known, then DRAINED */
 };
 
 struct ob_event {
@@ -139,15 +143,15 @@ struct ob_event {
 
 enum ob_action_kind {
 	OB_ACTION_ACQUIRE = 1, /* not before not_before_ms; answer ACQUIRED */
-	OB_ACTION_FETCH,       /* fetch; answer FETCHED. may_wait: when there is nothing, wait until there may be, or until a SETTLE comes in between */
-	OB_ACTION_SUBMIT,      /* deliveries, delivery_count; answer SUBMITTED at once */
-	OB_ACTION_SETTLE,      /* settle, whose memory stands until SETTLED; answer SETTLED */
-	OB_ACTION_CANCEL,      /* cancel the sink; receipts still come and are given to the engine */
-	OB_ACTION_FLUSH,       /* flush the sink */
-	OB_ACTION_FREE_BATCH,  /* batch: yours again */
-	OB_ACTION_WAKE_AT,     /* wake_at_ms: send TIMER then; replaces the one before; INT64_MAX: none. At most one a step, last */
-	OB_ACTION_REPORT,      /* report: the state changed */
-	OB_ACTION_DRAINED,     /* nothing in flight, all that is known is settled: release the lease */
+	OB_ACTION_FETCH, /* fetch; answer FETCHED. may_wait: when there is nothing, wait until there may be, or until a SETTLE comes in between */
+	OB_ACTION_SUBMIT,     /* deliveries, delivery_count; answer SUBMITTED at once */
+	OB_ACTION_SETTLE,     /* settle, whose memory stands until SETTLED; answer SETTLED */
+	OB_ACTION_CANCEL,     /* cancel the sink; receipts still come and are given to the engine */
+	OB_ACTION_FLUSH,      /* flush the sink */
+	OB_ACTION_FREE_BATCH, /* batch: yours again */
+	OB_ACTION_WAKE_AT, /* wake_at_ms: send TIMER then; replaces the one before; INT64_MAX: none. At most one a step, last */
+	OB_ACTION_REPORT,  /* report: the state changed */
+	OB_ACTION_DRAINED, /* nothing in flight, all that is known is settled: release the lease */
 };
 
 /* Why nothing, or not everything, goes out. In order of precedence. */
@@ -158,7 +162,7 @@ enum ob_state {
 	OB_STATE_PAUSED,
 	OB_STATE_DOWN,
 	OB_STATE_BLOCKED,
-	OB_STATE_FULL,         /* a quota; code says which: "parked_rows_full", "dead_rows_full" ... */
+	OB_STATE_FULL, /* a quota; code says which: "parked_rows_full", "dead_rows_full" ... */
 	OB_STATE_STORE_FAILED, /* the store does not answer; code, text */
 	OB_STATE_DRAINING,
 	OB_STATE_DRAINED,
@@ -193,11 +197,13 @@ struct ob_actions {
 struct ob_engine_stats {
 	uint64_t fetched, sent, retried, rejected, unknown, down_receipts, charged_downs;
 	uint64_t parked, unparked, scheduled, dead, settles, settles_refused;
-	uint64_t late_receipts;       /* for deliveries that were given up: counted, never guessed from */
-	uint64_t window_rows_now, window_bytes_now, in_flight_now, parked_rows_now, parked_keys_now, scheduled_rows_now, dead_rows_now;
-	uint64_t settled_through;     /* the last settled ordinal */
-	uint64_t last_ordinal;        /* the last fetched ordinal */
-	bool idle;                    /* the last fetch found nothing, and nothing is held, parked-and-due or unsettled */
+	uint64_t late_receipts; /* for deliveries that were given up: counted, never guessed from */
+	uint64_t window_rows_now, window_bytes_now, in_flight_now, parked_rows_now, parked_keys_now,
+	    scheduled_rows_now, dead_rows_now;
+	uint64_t settled_through; /* the last settled ordinal */
+	uint64_t last_ordinal;    /* the last fetched ordinal */
+	bool
+	    idle; /* the last fetch found nothing, and nothing is held, parked-and-due or unsettled */
 };
 
 /* Allocates everything that the engine will ever use. NULL when there is no memory. Config must have passed
@@ -213,7 +219,8 @@ int ob_engine_config_check(const struct ob_engine_config *config, struct ob_erro
 
 /* One event in, actions out. Events that answer an action which is not under way are a bug of the caller and end the
    process (assert); receipts for unknown tickets are not: they are counted as late. */
-void ob_engine_step(struct ob_engine *engine, const struct ob_event *event, struct ob_actions *actions);
+void ob_engine_step(struct ob_engine *engine, const struct ob_event *event,
+		    struct ob_actions *actions);
 
 void ob_engine_stats(const struct ob_engine *engine, struct ob_engine_stats *stats);
 const char *ob_state_name(enum ob_state state);

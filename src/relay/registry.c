@@ -13,6 +13,7 @@
 /* One line for each store and each sink that is built in. */
 static const struct ob_store_ops *const registry_stores[] = {
     &ob_store_sqlite,
+    &ob_store_memory,
     NULL,
 };
 

@@ -14,7 +14,7 @@
 #define CHUNK_ROWS 256
 #define CHUNK_MS   10
 
-#define COPIED                                                                                     \
+#define COPIED \
 	"id, topic, partition_key, type, content_type, headers, created_at, payload_bytes, payload"
 
 struct changing {
@@ -51,8 +51,8 @@ run_numbers(struct changing *c, const char *sql, int64_t a, int64_t b, int64_t d
 static int
 epoch_raise(struct changing *c, struct ob_error *error)
 {
-	return run_numbers(c, "UPDATE outbox_lease SET epoch = epoch + 1 WHERE subscription = ?1", 0, 0, 0,
-			   error);
+	return run_numbers(c, "UPDATE outbox_lease SET epoch = epoch + 1 WHERE subscription = ?1",
+			   0, 0, 0, error);
 }
 
 static int
@@ -68,9 +68,9 @@ lane_promote(struct changing *c, int64_t lane, int64_t gone, struct ob_error *er
 static int
 parked_retry(struct changing *c, const struct meant *row, struct ob_error *error)
 {
-	return run_numbers(c,
-			   "UPDATE outbox_parked SET due_at = ?3 WHERE rowid = ?2 AND subscription = ?1",
-			   row->rowid, c->now_ms, 0, error);
+	return run_numbers(
+	    c, "UPDATE outbox_parked SET due_at = ?3 WHERE rowid = ?2 AND subscription = ?1",
+	    row->rowid, c->now_ms, 0, error);
 }
 
 /*
@@ -91,18 +91,21 @@ dead_retry(struct changing *c, const struct meant *row, struct ob_error *error)
 
 	sqlite3_limit(c->store->db, SQLITE_LIMIT_LENGTH, limit);
 	if (code == OB_OK)
-		code = run_numbers(c, "DELETE FROM outbox_dead WHERE rowid = ?2 AND subscription = ?1",
-				   row->rowid, 0, 0, error);
+		code =
+		    run_numbers(c, "DELETE FROM outbox_dead WHERE rowid = ?2 AND subscription = ?1",
+				row->rowid, 0, 0, error);
 	if (code == OB_OK && row->lane != 0)
-		code = run_numbers(c, ob_sqlite_statement_texts[SQL_HOLD_BACK], row->lane, 0, 0, error);
+		code = run_numbers(c, ob_sqlite_statement_texts[SQL_HOLD_BACK], row->lane, 0, 0,
+				   error);
 	return code == OB_OK ? lane_promote(c, row->lane, INT64_MAX, error) : code;
 }
 
 static int
 parked_discard(struct changing *c, const struct meant *row, struct ob_error *error)
 {
-	int code = run_numbers(c, "DELETE FROM outbox_parked WHERE rowid = ?2 AND subscription = ?1",
-			       row->rowid, 0, 0, error);
+	int code =
+	    run_numbers(c, "DELETE FROM outbox_parked WHERE rowid = ?2 AND subscription = ?1",
+			row->rowid, 0, 0, error);
 
 	return code == OB_OK ? lane_promote(c, row->lane, row->position, error) : code;
 }
@@ -122,25 +125,27 @@ struct action {
 	int (*apply)(struct changing *c, const struct meant *row, struct ob_error *error);
 };
 
-#define PARKED_WHERE " FROM outbox_parked WHERE subscription = ?1 AND position > ?2 AND " OB_SQLITE_SELECTED
-#define DEAD_WHERE   " FROM outbox_dead WHERE subscription = ?1 AND position > ?2 AND " OB_SQLITE_SELECTED
-#define IN_ORDER     " ORDER BY position LIMIT ?3"
-#define ROW	     "SELECT rowid, position, lane"
+#define PARKED_WHERE \
+	" FROM outbox_parked WHERE subscription = ?1 AND position > ?2 AND " OB_SQLITE_SELECTED
+#define DEAD_WHERE \
+	" FROM outbox_dead WHERE subscription = ?1 AND position > ?2 AND " OB_SQLITE_SELECTED
+#define IN_ORDER " ORDER BY position LIMIT ?3"
+#define ROW      "SELECT rowid, position, lane"
 
 static const struct action retry_waiting = {
     ROW PARKED_WHERE " AND head = 1 AND scheduled = 0" IN_ORDER,
     "SELECT count(*)" PARKED_WHERE " AND head = 1 AND scheduled = 0", parked_retry};
-static const struct action retry_scheduled = {
-    ROW PARKED_WHERE " AND scheduled = 1" IN_ORDER,
-    "SELECT count(*)" PARKED_WHERE " AND scheduled = 1", parked_retry};
+static const struct action retry_scheduled = {ROW PARKED_WHERE " AND scheduled = 1" IN_ORDER,
+					      "SELECT count(*)" PARKED_WHERE " AND scheduled = 1",
+					      parked_retry};
 static const struct action retry_dead = {ROW DEAD_WHERE IN_ORDER, "SELECT count(*)" DEAD_WHERE,
 					 dead_retry};
-static const struct action discard_waiting = {
-    ROW PARKED_WHERE " AND scheduled = 0" IN_ORDER,
-    "SELECT count(*)" PARKED_WHERE " AND scheduled = 0", parked_discard};
-static const struct action discard_scheduled = {
-    ROW PARKED_WHERE " AND scheduled = 1" IN_ORDER,
-    "SELECT count(*)" PARKED_WHERE " AND scheduled = 1", parked_discard};
+static const struct action discard_waiting = {ROW PARKED_WHERE " AND scheduled = 0" IN_ORDER,
+					      "SELECT count(*)" PARKED_WHERE " AND scheduled = 0",
+					      parked_discard};
+static const struct action discard_scheduled = {ROW PARKED_WHERE " AND scheduled = 1" IN_ORDER,
+						"SELECT count(*)" PARKED_WHERE " AND scheduled = 1",
+						parked_discard};
 static const struct action discard_dead = {ROW DEAD_WHERE IN_ORDER, "SELECT count(*)" DEAD_WHERE,
 					   dead_discard};
 
@@ -220,7 +225,8 @@ action_count(struct changing *c, const struct action *action, struct ob_error *e
 
 	if (code != OB_OK)
 		return code;
-	ob_sqlite_selection_bind(statement, &c->change->selection, c->change->selection.position_after, 0);
+	ob_sqlite_selection_bind(statement, &c->change->selection,
+				 c->change->selection.position_after, 0);
 	code = ob_sqlite_number(c->store, statement, 0, &count, error);
 	sqlite3_finalize(statement);
 	if (count > rows_left(c))
@@ -241,7 +247,8 @@ action_run(struct changing *c, const struct action *action, struct ob_error *err
 	while (code == OB_OK && !done && rows_left(c) > 0) {
 		code = ob_sqlite_begin_write(c->store, error);
 		if (code == OB_OK)
-			code = ob_sqlite_end(c->store, chunk_apply(c, action, &after, &done, error), error);
+			code = ob_sqlite_end(c->store, chunk_apply(c, action, &after, &done, error),
+					     error);
 	}
 	return code;
 }
@@ -268,8 +275,8 @@ static int
 change_paused(struct changing *c, bool paused, struct ob_error *error)
 {
 	int code = run_numbers(
-	    c, "UPDATE outbox_subscription SET paused = ?2 WHERE name = ?1 AND paused <> ?2", paused, 0, 0,
-	    error);
+	    c, "UPDATE outbox_subscription SET paused = ?2 WHERE name = ?1 AND paused <> ?2",
+	    paused, 0, 0, error);
 
 	if (code != OB_OK)
 		return code;
@@ -297,12 +304,13 @@ number_of(struct changing *c, const char *sql, const char *text, int64_t a, int6
 static int
 position_of_id(struct changing *c, const char *id, int64_t *position, struct ob_error *error)
 {
-	int code = number_of(c, "SELECT seq FROM outbox_message WHERE id = ?1 ORDER BY seq LIMIT 1", id, 0,
-			     0, position, error);
+	int code = number_of(c, "SELECT seq FROM outbox_message WHERE id = ?1 ORDER BY seq LIMIT 1",
+			     id, 0, 0, position, error);
 
 	if (code == OB_OK && *position == 0)
-		code = ob_error_set(error, OB_NOT_FOUND, "%s: no message in the log has the id '%s'",
-				    c->store->name, id);
+		code =
+		    ob_error_set(error, OB_NOT_FOUND, "%s: no message in the log has the id '%s'",
+				 c->store->name, id);
 	return code;
 }
 
@@ -321,7 +329,8 @@ position_since(struct changing *c, int64_t since_ms, int64_t *position, struct o
 	int code = number_of(c, "SELECT min(seq) FROM outbox_message", NULL, 0, 0, &low, error);
 
 	if (code == OB_OK)
-		code = number_of(c, "SELECT max(seq) + 1 FROM outbox_message", NULL, 0, 0, &high, error);
+		code = number_of(c, "SELECT max(seq) + 1 FROM outbox_message", NULL, 0, 0, &high,
+				 error);
 	snprintf(age, sizeof(age), "-%lld.%03d seconds", (long long)(since_ms / 1000),
 		 (int)(since_ms % 1000));
 	while (code == OB_OK && low < high) {
@@ -349,13 +358,15 @@ change_replay(struct changing *c, struct ob_error *error)
 	else if (c->change->since_ms >= 0)
 		code = position_since(c, c->change->since_ms, &from, error);
 	if (code == OB_OK)
-		code = number_of(c, "SELECT position FROM outbox_checkpoint WHERE subscription = ?1", name, 0,
-				 0, &end, error);
+		code =
+		    number_of(c, "SELECT position FROM outbox_checkpoint WHERE subscription = ?1",
+			      name, 0, 0, &end, error);
 	if (code == OB_OK)
-		code = number_of(c,
-				 "SELECT count(*) FROM outbox_message WHERE seq >= ?2 AND seq <="
-				 " (SELECT position FROM outbox_checkpoint WHERE subscription = ?1)",
-				 name, from, 0, &count, error);
+		code =
+		    number_of(c,
+			      "SELECT count(*) FROM outbox_message WHERE seq >= ?2 AND seq <="
+			      " (SELECT position FROM outbox_checkpoint WHERE subscription = ?1)",
+			      name, from, 0, &count, error);
 	if (code != OB_OK)
 		return code;
 	c->count = (uint64_t)count;
@@ -399,16 +410,17 @@ change_adopt(struct changing *c, struct ob_error *error)
 	if (code != OB_OK)
 		return code;
 	c->count = (uint64_t)sqlite3_changes64(store->db);
-	code = run_numbers(c,
-			   "UPDATE outbox_lease SET epoch = epoch + 1, holder = '', owner = '', expires_at = 0"
-			   " WHERE ?1 IS NULL OR subscription = ?1",
-			   0, 0, 0, error);
+	code = run_numbers(
+	    c,
+	    "UPDATE outbox_lease SET epoch = epoch + 1, holder = '', owner = '', expires_at = 0"
+	    " WHERE ?1 IS NULL OR subscription = ?1",
+	    0, 0, 0, error);
 	if (code != OB_OK)
 		return code;
 	ob_sqlite_file_stamp(store, stamp);
 	ob_sqlite_random_hex(store, random, sizeof(random));
-	code = ob_sqlite_prepare_text(store, "UPDATE outbox_instance SET adopted = ?1 || ?2", &statement,
-				      error);
+	code = ob_sqlite_prepare_text(store, "UPDATE outbox_instance SET adopted = ?1 || ?2",
+				      &statement, error);
 	if (code != OB_OK)
 		return code;
 	ob_sqlite_bind_string(statement, 1, stamp);
@@ -461,7 +473,8 @@ subscription_exists(struct changing *c, struct ob_error *error)
 		return c->change->kind == OB_CHANGE_ADOPT
 			   ? OB_OK
 			   : ob_error_set(error, OB_INVALID, "a subscription must be named");
-	code = number_of(c, "SELECT 1 FROM outbox_subscription WHERE name = ?1", name, 0, 0, &found, error);
+	code = number_of(c, "SELECT 1 FROM outbox_subscription WHERE name = ?1", name, 0, 0, &found,
+			 error);
 	if (code == OB_OK && found == 0)
 		code = ob_error_set(error, OB_NOT_FOUND, "%s: there is no subscription '%s'",
 				    c->store->name, name);

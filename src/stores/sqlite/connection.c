@@ -122,8 +122,9 @@ connection_configure(struct sqlite_store *store, struct ob_error *error)
 					NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_create_function_v2(store->db, "outbox_topic", 2,
-						SQLITE_UTF8 | SQLITE_DIRECTONLY | SQLITE_DETERMINISTIC, NULL,
-						ob_sqlite_topic_function, NULL, NULL, NULL);
+						SQLITE_UTF8 | SQLITE_DIRECTONLY |
+						    SQLITE_DETERMINISTIC,
+						NULL, ob_sqlite_topic_function, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return ob_sqlite_fail(store, rc, "open", error);
 	code = ob_sqlite_prepare_text(store, "PRAGMA journal_mode", &statement, error);

@@ -19,9 +19,8 @@ struct examination {
 	const struct ob_report *report;
 };
 
-static void
-find(struct examination *e, enum ob_finding_level level, const char *code, const char *mend,
-     const char *format, ...) OB_PRINTF(5, 6);
+static void find(struct examination *e, enum ob_finding_level level, const char *code,
+		 const char *mend, const char *format, ...) OB_PRINTF(5, 6);
 
 static void
 find(struct examination *e, enum ob_finding_level level, const char *code, const char *mend,
@@ -41,11 +40,12 @@ static void
 examine_library(struct examination *e)
 {
 	if (e->store->wal && sqlite3_libversion_number() < VERSION_MENDED)
-		find(e, OB_FINDING_NOTE, "sqlite_wal_reset_bug",
-		     "use SQLite 3.51.3 or later in every program that writes this database",
-		     "SQLite %s can, very rarely, corrupt a database in WAL mode when two connections write and "
-		     "checkpoint at once; the relay avoids its part in it",
-		     sqlite3_libversion());
+		find(
+		    e, OB_FINDING_NOTE, "sqlite_wal_reset_bug",
+		    "use SQLite 3.51.3 or later in every program that writes this database",
+		    "SQLite %s can, very rarely, corrupt a database in WAL mode when two connections write and "
+		    "checkpoint at once; the relay avoids its part in it",
+		    sqlite3_libversion());
 	else
 		find(e, OB_FINDING_OK, "sqlite_version", NULL, "SQLite %s", sqlite3_libversion());
 }
@@ -56,16 +56,18 @@ examine_mode(struct examination *e)
 	int64_t size = ob_sqlite_wal_size(e->store);
 
 	if (!e->store->wal)
-		find(e, OB_FINDING_NOTE, "rollback_mode", "PRAGMA journal_mode = WAL",
-		     "the database is in rollback mode: a reader holds up a writer's commit, for up to 20 ms "
-		     "while the relay reads");
+		find(
+		    e, OB_FINDING_NOTE, "rollback_mode", "PRAGMA journal_mode = WAL",
+		    "the database is in rollback mode: a reader holds up a writer's commit, for up to 20 ms "
+		    "while the relay reads");
 	else if (size > e->store->options->wal_limit_bytes)
-		find(e, OB_FINDING_WARN, "wal_too_large", "PRAGMA wal_checkpoint(TRUNCATE)",
-		     "the write-ahead log has %lld MiB: nobody checkpoints it, or a reader holds it back",
-		     (long long)(size >> 20));
+		find(
+		    e, OB_FINDING_WARN, "wal_too_large", "PRAGMA wal_checkpoint(TRUNCATE)",
+		    "the write-ahead log has %lld MiB: nobody checkpoints it, or a reader holds it back",
+		    (long long)(size >> 20));
 	else
-		find(e, OB_FINDING_OK, "journal_mode", NULL, "WAL mode, the write-ahead log has %lld KiB",
-		     (long long)(size >> 10));
+		find(e, OB_FINDING_OK, "journal_mode", NULL,
+		     "WAL mode, the write-ahead log has %lld KiB", (long long)(size >> 10));
 }
 
 static void
@@ -90,13 +92,15 @@ static int
 examine_indexes(struct examination *e, struct ob_error *error)
 {
 	static const char *const names[] = {
-	    "outbox_parked_position", "outbox_parked_due",  "outbox_parked_head", "outbox_parked_lane",
-	    "outbox_parked_log",      "outbox_dead_position", "outbox_dead_held",   "outbox_dead_log",
+	    "outbox_parked_position", "outbox_parked_due", "outbox_parked_head",
+	    "outbox_parked_lane",     "outbox_parked_log", "outbox_dead_position",
+	    "outbox_dead_held",       "outbox_dead_log",
 	};
 	sqlite3_stmt *statement;
 	int64_t found;
 	int code = ob_sqlite_prepare_text(
-	    e->store, "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?1", &statement, error);
+	    e->store, "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?1", &statement,
+	    error);
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && code == OB_OK; i++) {
 		sqlite3_bind_text(statement, 1, names[i], -1, SQLITE_STATIC);
@@ -158,12 +162,13 @@ examine_subscription(void *context, const struct ob_subscription_stats *stats)
 		     "subscription %s has messages waiting and no relay runs it", stats->name);
 	if (stats->dead_rows > 0) {
 		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);
-		find(e, OB_FINDING_WARN, "dead_messages", mend, "subscription %s has %llu dead messages",
-		     stats->name, (unsigned long long)stats->dead_rows);
+		find(e, OB_FINDING_WARN, "dead_messages", mend,
+		     "subscription %s has %llu dead messages", stats->name,
+		     (unsigned long long)stats->dead_rows);
 	}
 	if (stats->held && *stats->code != '\0')
-		find(e, OB_FINDING_WARN, stats->code, NULL, "subscription %s is %s: %s", stats->name,
-		     stats->state, stats->text);
+		find(e, OB_FINDING_WARN, stats->code, NULL, "subscription %s is %s: %s",
+		     stats->name, stats->state, stats->text);
 }
 
 int

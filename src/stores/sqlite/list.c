@@ -28,7 +28,7 @@ struct listing {
 };
 
 #define IN_ORDER " ORDER BY position, subscription LIMIT ?3"
-#define KEPT_WHERE                                                                                 \
+#define KEPT_WHERE \
 	" WHERE (?1 IS NULL OR subscription = ?1) AND position > ?2 AND " OB_SQLITE_SELECTED
 
 /* The log is listed for no subscription and no reason. */
@@ -36,10 +36,12 @@ static const char log_keys[] =
     "SELECT seq, '', seq FROM outbox_message WHERE seq > ?2 AND (?4 IS NULL OR id = ?4)"
     " AND (?5 IS NULL OR outbox_topic(topic, ?5)) AND (?6 IS NULL OR partition_key = ?6)"
     " AND (?7 IS NULL OR type = ?7) AND ?8 IS NULL ORDER BY seq LIMIT ?3";
-static const char parked_keys[] = "SELECT position, subscription, rowid FROM outbox_parked" KEPT_WHERE
-				  " AND scheduled = 0" IN_ORDER;
+static const char parked_keys[] =
+    "SELECT position, subscription, rowid FROM outbox_parked" KEPT_WHERE
+    " AND scheduled = 0" IN_ORDER;
 static const char scheduled_keys[] =
-    "SELECT position, subscription, rowid FROM outbox_parked" KEPT_WHERE " AND scheduled = 1" IN_ORDER;
+    "SELECT position, subscription, rowid FROM outbox_parked" KEPT_WHERE
+    " AND scheduled = 1" IN_ORDER;
 static const char dead_keys[] =
     "SELECT position, subscription, rowid FROM outbox_dead" KEPT_WHERE IN_ORDER;
 
@@ -126,7 +128,7 @@ page_read(struct listing *l, struct ob_error *error)
 
 /* ---- one row ---- */
 
-#define NOW "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
+#define NOW     "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
 #define MESSAGE "id, topic, partition_key, type, content_type, headers, created_at"
 
 /*
@@ -235,7 +237,8 @@ page_show(struct listing *l, bool (*each)(void *context, const struct ob_listed 
 		bool found;
 
 		if (statements[which] == NULL)
-			code = ob_sqlite_prepare_text(l->store, texts[which], &statements[which], error);
+			code = ob_sqlite_prepare_text(l->store, texts[which], &statements[which],
+						      error);
 		if (code == OB_OK)
 			code = row_read(l, key, statements[which], &row, &found, error);
 		if (code == OB_OK && found)

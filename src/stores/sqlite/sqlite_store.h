@@ -222,9 +222,9 @@ void ob_sqlite_unwatch(struct sqlite_store *store);
 /* ---- selection.c ---- */
 
 /* The conditions on a parked or dead row that a person may give; see selection.c for the parameters. */
-#define OB_SQLITE_SELECTED                                                                         \
-	"(?4 IS NULL OR id = ?4) AND (?5 IS NULL OR outbox_topic(topic, ?5))"                      \
-	" AND (?6 IS NULL OR partition_key = ?6) AND (?7 IS NULL OR type = ?7)"                    \
+#define OB_SQLITE_SELECTED                                                      \
+	"(?4 IS NULL OR id = ?4) AND (?5 IS NULL OR outbox_topic(topic, ?5))"   \
+	" AND (?6 IS NULL OR partition_key = ?6) AND (?7 IS NULL OR type = ?7)" \
 	" AND (?8 IS NULL OR code = ?8)"
 
 void ob_sqlite_selection_bind(sqlite3_stmt *statement, const struct ob_selection *selection,

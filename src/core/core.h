@@ -142,6 +142,7 @@ struct parked_table {
 	struct parked *free;
 	uint64_t rows, scheduled, dead;
 	int64_t due_ms;      /* when a row may be due; NEVER: none */
+	int64_t loaded_ms;   /* when the counts were last those of the store */
 	struct ob_list ends; /* handed-out entries whose end the next settle tells */
 	struct ob_list settling;
 };
@@ -359,6 +360,8 @@ void ob_parked_delete(struct ob_engine *engine, struct parked *parked);
 /* A handed-out entry came to its end: the next settle tells it. If it was not sent, the others of
    its run go back. */
 void ob_parked_end(struct ob_engine *engine, struct entry *entry, enum end end);
+/* The store knows of no row that is parked or due, ever: are there any by our count? */
+void ob_parked_suspect(struct ob_engine *engine);
 static inline int64_t
 ob_parked_rows_after(const struct parked *parked)
 {
@@ -433,6 +436,8 @@ void ob_settling_undo(struct ob_engine *engine);
 
 /* session.c */
 void ob_session_advance(struct ob_engine *engine);
+/* Asks for the lease when it is time; after all others had their say. */
+void ob_session_acquire(struct ob_engine *engine);
 void ob_session_acquired(struct ob_engine *engine, const struct ob_event *event);
 void ob_session_renewed(struct ob_engine *engine, const struct ob_event *event);
 /* Any call of the store answered with a code that is not OK and not BUSY. `at` names the call. */

@@ -191,6 +191,7 @@ ob_engine_step(struct ob_engine *engine, const struct ob_event *event, struct ob
 	ob_window_advance(engine);
 	ob_settling_advance(engine);
 	ob_fetching_advance(engine);
+	ob_session_acquire(engine);
 	ob_state_update(engine);
 	ob_delivery_submit(engine);
 	ob_timers_wake_at(engine);

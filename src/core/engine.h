@@ -142,7 +142,9 @@ struct ob_event {
 };
 
 enum ob_action_kind {
-	OB_ACTION_ACQUIRE = 1, /* not before not_before_ms; answer ACQUIRED */
+	/* not before not_before_ms; answer ACQUIRED. A FETCH under way is answered first, since what is fetched after an
+	   acquire belongs to the new session */
+	OB_ACTION_ACQUIRE = 1,
 	OB_ACTION_FETCH, /* fetch; answer FETCHED. may_wait: when there is nothing, wait until there may be, or until a SETTLE comes in between */
 	OB_ACTION_SUBMIT,     /* deliveries, delivery_count; answer SUBMITTED at once */
 	OB_ACTION_SETTLE,     /* settle, whose memory stands until SETTLED; answer SETTLED */

@@ -85,16 +85,48 @@ ob_fetching_advance(struct ob_engine *engine)
 	fetch_begin(engine, rows, parked);
 }
 
+/* When a parked row may be due next, as far as this batch tells. */
+static void
+parked_due_take(struct ob_engine *engine, const struct ob_batch *batch, uint32_t parked)
+{
+	const struct fetching *fetching = &engine->fetching;
+	int64_t due = OB_NEVER;
+
+	if (parked == fetching->parked_asked)
+		due = engine->now_ms; /* there may be more than were asked for */
+	else if (batch->next_due_ms >= 0)
+		due = ob_core_later(engine->now_ms, ob_core_max(1, batch->next_due_ms));
+	engine->parked.due_ms = ob_core_min(due, fetching->settled_due_ms);
+	if (engine->parked.due_ms == OB_NEVER && parked == 0)
+		ob_parked_suspect(engine);
+}
+
+/* How many rows of the batch are parked ones. `*known`: of keys that we know to be parked; otherwise a person
+   changed something, of which the next settle would hear. */
+static uint32_t
+parked_in(struct ob_engine *engine, const struct ob_batch *batch, bool *known)
+{
+	uint32_t count = 0;
+
+	*known = true;
+	for (; count < batch->count && batch->rows[count].ordinal == 0; count++) {
+		uint64_t lane = batch->rows[count].lane;
+
+		if (lane != 0 && ob_parked_find(engine, lane) == NULL)
+			*known = false;
+	}
+	OB_CHECK(count <= engine->fetching.parked_asked);
+	return count;
+}
+
 static void
 batch_take(struct ob_engine *engine, struct ob_batch *batch)
 {
 	struct fetching *fetching = &engine->fetching;
-	bool parked_too = engine->session.hold == HOLD_HELD && fetching->change == engine->changes;
-	uint32_t parked = 0;
+	bool ours = engine->session.hold == HOLD_HELD && fetching->change == engine->changes;
+	bool known;
+	uint32_t parked = parked_in(engine, batch, &known);
 
-	while (parked < batch->count && batch->rows[parked].ordinal == 0)
-		parked++;
-	OB_CHECK(parked <= fetching->parked_asked);
 	engine->stats.fetched += batch->count;
 	fetching->was_empty = batch->count == 0 && !batch->more;
 	fetching->more = batch->more;
@@ -104,17 +136,11 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 	if (batch->passed)
 		engine->settling.passed_due_ms = ob_core_min(
 		    engine->settling.passed_due_ms, ob_core_later(engine->now_ms, PASSED_WAIT_MS));
-	if (fetching->parked_asked > 0 && parked_too) {
-		int64_t due =
-		    batch->next_due_ms < 0
-			? OB_NEVER
-			: ob_core_later(engine->now_ms, ob_core_max(1, batch->next_due_ms));
-
-		if (parked == fetching->parked_asked)
-			due = engine->now_ms;
-		engine->parked.due_ms = ob_core_min(due, fetching->settled_due_ms);
-	}
-	ob_window_add_batch(engine, batch, parked_too);
+	if (fetching->parked_asked > 0 && ours)
+		parked_due_take(engine, batch, parked);
+	ob_window_add_batch(engine, batch, ours && known);
+	if (ours && !known)
+		ob_session_failed(engine, OB_CHANGED, "fetch");
 	if (ob_fetching_starves(engine))
 		ob_settling_soon(engine, engine->config.settle_every_ms);
 }

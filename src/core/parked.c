@@ -14,6 +14,8 @@
 
 #include "core.h"
 
+#define SUSPECT_MS 1000
+
 bool
 ob_parked_init(struct ob_engine *engine)
 {
@@ -107,12 +109,37 @@ ob_parked_load(struct ob_engine *engine, const struct ob_acquired *acquired,
 		parked->rows = lanes[i].rows;
 		parked->held = lanes[i].held;
 	}
+	table->loaded_ms = engine->now_ms;
 	table->rows = acquired->parked_rows;
 	table->scheduled = acquired->scheduled_rows;
 	table->dead = acquired->dead_rows;
 	/* When the first is due is known only to the store. */
 	if (table->rows > 0 || table->scheduled > 0)
 		table->due_ms = engine->now_ms;
+}
+
+/* A row that was parked twice (a replay meets one that is parked) was counted twice, and would keep its key
+   parked for ever. It does no harm but to be slow, so looking now and then is enough. */
+void
+ob_parked_suspect(struct ob_engine *engine)
+{
+	struct parked_table *table = &engine->parked;
+	uint64_t lane;
+	void *value;
+	size_t at = 0;
+
+	if (table->map.count == 0 || engine->now_ms - table->loaded_ms < SUSPECT_MS ||
+	    engine->settling.under_way || ob_window_handed(&engine->window) > 0)
+		return;
+	while (ob_map_next(&table->map, &at, &lane, &value)) {
+		const struct parked *parked = value;
+
+		if (!parked->held && parked->rows > 0) {
+			ob_session_reload(engine);
+			return;
+		}
+	}
+	table->loaded_ms = engine->now_ms;
 }
 
 static void

@@ -169,6 +169,13 @@ ob_session_advance(struct ob_engine *engine)
 		engine->drained = true;
 		ob_core_action(engine, OB_ACTION_DRAINED);
 	}
+}
+
+void
+ob_session_acquire(struct ob_engine *engine)
+{
+	struct session *session = &engine->session;
+
 	if (!session->started || session->acquiring || session->hold == HOLD_HELD ||
 	    engine->drained)
 		return;

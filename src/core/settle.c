@@ -18,8 +18,9 @@
 
 #include "core.h"
 
-#define BUSY_FIRST_MS 10
-#define BUSY_MAX_MS   1000
+#define BUSY_FIRST_MS  10
+#define FULL_RELOAD_MS 30000
+#define BUSY_MAX_MS    1000
 
 bool
 ob_settling_init(struct ob_engine *engine)
@@ -121,14 +122,22 @@ dead_full(struct ob_engine *engine)
 
 /* ---- parked rows that were handed out ---- */
 
+/* A row without a key that was tried may be one that was scheduled: only the store knows by which it is
+   counted. It is taken off neither count; a quota that seems full has them loaded again. */
+static bool
+is_ambiguous(const struct entry *entry)
+{
+	return entry->row->lane == 0 && !entry->scheduled;
+}
+
 static void
 parked_count(struct ob_engine *engine, const struct entry *entry, int64_t rows)
 {
 	struct parked *parked;
 
-	if (entry->scheduled)
+	if (rows < 0 && entry->scheduled)
 		engine->settling.scheduled--;
-	else
+	else if (rows < 0 && !is_ambiguous(entry))
 		engine->settling.rows--;
 	/* After a change the counts are loaded again once this is told. */
 	if (entry->row->lane == 0 || engine->session.retained)
@@ -144,11 +153,6 @@ parked_stays(struct ob_engine *engine, struct entry *entry, enum ob_outcome_kind
 {
 	outcome_add(engine, entry, kind);
 	parked_count(engine, entry, 0);
-	/* A scheduled one that was tried is parked from now on. */
-	if (entry->scheduled && kind == OB_OUTCOME_BACK)
-		engine->settling.scheduled++;
-	else
-		engine->settling.rows++;
 }
 
 static void
@@ -351,10 +355,10 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 		return entry->end == END_SENT || walk_dead(engine, entry);
 	if (!waits && entry->awaits != AWAITS_TURN)
 		return false;
-	if (is_frozen(engine) && !(entry->scheduled && entry->attempts == 0))
+	if (entry->scheduled)
+		return walk_schedule(engine, entry);
+	if (is_frozen(engine))
 		return false;
-	if (entry->scheduled && entry->attempts == 0)
-		return waits && walk_schedule(engine, entry);
 	if (entry->lane != NULL && entry->lane->in_flight > 0 && entry->lane->parked == NULL)
 		return false;
 	if (entry->lane != NULL && is_parked(entry->lane->parked))
@@ -391,9 +395,15 @@ settle_make(struct ob_engine *engine)
 	settling->full = NULL;
 	ends_tell(engine);
 	settling->settle.through = walk(engine);
+	/* A replay parks what is parked already, so that our count may be too high. */
+	if (settling->full != NULL && engine->now_ms - engine->parked.loaded_ms >= FULL_RELOAD_MS)
+		settling->wants_reload = true;
 	if (settling->settle.through < engine->window.first &&
-	    settling->settle.outcome_count == 0 && !(passed && passed_due))
+	    settling->settle.outcome_count == 0 && !(passed && passed_due)) {
+		if (settling->wants_reload)
+			ob_session_reload(engine);
 		return false;
+	}
 	settling->passed_due_ms = OB_NEVER;
 	settling->under_way = true;
 	settling->is_void = false;
@@ -549,7 +559,7 @@ ob_settling_undo(struct ob_engine *engine)
 		if (entry->awaits != AWAITS_STORE)
 			continue;
 		entry->awaits = entry->was;
-		if (entry->awaits == AWAITS_TRY && entry->heap_at == 0)
+		if (entry->awaits == AWAITS_TRY && entry->heap_at == 0 && !entry->scheduled)
 			ob_tries_add(engine, entry);
 	}
 	/* In their order, before those that have ended since. */

@@ -105,11 +105,11 @@ log_row_add(struct ob_engine *engine, const struct ob_row *row, uint16_t batch)
 		ob_lanes_add(engine, entry);
 		return;
 	}
-	/* It holds no key. The settle puts it away; if it is due before that, it simply goes. */
+	/* It holds no key, and goes through the store, also if it is due before it got there: so there is one
+	   way only for what becomes of it. */
 	entry->scheduled = true;
 	entry->awaits = AWAITS_TRY;
 	entry->due_ms = ob_core_later(engine->now_ms, row->due_in_ms);
-	ob_tries_add(engine, entry);
 	ob_settling_soon(engine, engine->config.settle_every_ms);
 }
 
@@ -124,12 +124,11 @@ parked_row_add(struct ob_engine *engine, const struct ob_row *row, uint16_t batc
 	entry_init(engine, entry, row, batch);
 	entry->slot = window->ring_size + (uint32_t)(entry - window->pool);
 	entry->parked = true;
-	/* It was never tried and has no lane: it only waited for its time. */
-	entry->scheduled = row->lane == 0 && row->attempts == 0;
+	/* It has no lane though it has a key, or was never tried: it only waited for its time. */
+	entry->scheduled = row->lane == 0 && (row->attempts == 0 || row->message.key.data != NULL);
 	if (row->lane != 0) {
 		struct parked *parked = ob_parked_find(engine, row->lane);
 
-		/* A store that hands out what it did not report would break the order, were it not noticed. */
 		OB_CHECK(parked != NULL);
 		parked->handed++;
 	}

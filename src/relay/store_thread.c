@@ -365,8 +365,10 @@ choose(const struct ob_store_thread *thread, int64_t now)
 		return JOB_END;
 	if (thread->settle != NULL)
 		return JOB_SETTLE;
+	/* A fetch that was asked for before belongs to the old session: done after the acquire, it would
+	   hand out rows of the new one, which the engine would take for void. */
 	if (thread->acquire && now >= thread->acquire_at_ms)
-		return JOB_ACQUIRE;
+		return fetch->placed ? JOB_HAND_BACK : JOB_ACQUIRE;
 	if (now >= renewal_due(thread))
 		return JOB_RENEW;
 	if (trim_due(thread) <= now - TRIM_OVERDUE_MS)
@@ -515,6 +517,8 @@ store_thread_main(void *argument)
 			do_fetch(thread);
 			break;
 		case JOB_HAND_BACK:
+			if (!thread->fetch.found_nothing)
+				ob_batch_reset(thread->fetch.batch);
 			hand_back(thread, OB_OK, NULL);
 			break;
 		case JOB_TRIM:

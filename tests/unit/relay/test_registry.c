@@ -1,9 +1,20 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cm.h"
 
 #include "registry.h"
+
+/* The process has one thread here, so its environment may change. */
+static void
+look_in(const char *directories)
+{
+	static char entry[4096];
+
+	snprintf(entry, sizeof(entry), "OUTBOX_MODULE_PATH=%s", directories);
+	assert_int_equal(putenv(entry), 0);
+}
 
 static void
 built_in_ones_are_found_by_scheme(void **state)
@@ -72,7 +83,7 @@ a_module_is_loaded_when_its_scheme_is_used(void **state)
 	struct ob_error error;
 
 	(void)state;
-	setenv("OUTBOX_MODULE_PATH", "/nowhere:" MODULES_GOOD, 1);
+	look_in("/nowhere:" MODULES_GOOD);
 	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_OK);
 	assert_string_equal(sink->name, "pigeon");
 	assert_int_equal(ob_registry_find_sink("pigeon:loft", &again, &error), OB_OK);
@@ -88,10 +99,10 @@ a_module_of_another_version_is_refused(void **state)
 	struct ob_error error;
 
 	(void)state;
-	setenv("OUTBOX_MODULE_PATH", MODULES_OLD, 1);
+	look_in(MODULES_OLD);
 	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_CONFIG);
 	assert_non_null(strstr(error.text, "version 99 of the module contract"));
-	setenv("OUTBOX_MODULE_PATH", MODULES_OLD_SINK, 1);
+	look_in(MODULES_OLD_SINK);
 	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_CONFIG);
 	assert_non_null(
 	    strstr(error.text, "sink pigeon is made for version 98 of the sink contract"));

@@ -434,6 +434,9 @@ void ob_settling_answer(struct ob_engine *engine, enum ob_code code);
 /* Takes back what the settle under way would have written: it was refused. */
 void ob_settling_undo(struct ob_engine *engine);
 
+/* walk.c: fills in the outcomes of the next settle; returns the ordinal that it may go through. */
+uint64_t ob_walk_make(struct ob_engine *engine);
+
 /* session.c */
 void ob_session_advance(struct ob_engine *engine);
 /* Asks for the lease when it is time; after all others had their say. */

@@ -5,7 +5,7 @@
  *
  *   timers.c     which tries and verdicts are due
  *   session.c    do we hold the lease, and does the window stand
- *   settle.c     is there something to write down
+ *   settle.c     is there something to write down (walk.c: what)
  *   fetch.c      is there room to read ahead
  *   state.c      what are people to be told
  *   delivery.c   who may go

@@ -378,6 +378,9 @@ ob_relay_free(struct ob_relay *relay)
 	if (relay == NULL)
 		return;
 	ob_relay_stop(relay);
+	/* A runner that ends looks at the others, so all have ended before the first one goes. */
+	for (size_t i = 0; i < relay->count; i++)
+		ob_runner_join(relay->entries[i]->runner);
 	for (size_t i = 0; i < relay->count; i++)
 		entry_free(relay->entries[i]);
 	pthread_cond_destroy(&relay->changed);

@@ -32,7 +32,9 @@ enum ob_runner_phase { OB_RUNNER_NEW = 0, OB_RUNNER_STARTING, OB_RUNNER_RUNNING,
 int ob_runner_new(const struct ob_runner_config *config, struct ob_runner **runner,
 		  struct ob_error *error);
 int ob_runner_start(struct ob_runner *runner, struct ob_error *error);
-/* Stops it if it runs, and waits for its threads. May be NULL. */
+/* Stops it if it runs, and waits for its threads. */
+void ob_runner_join(struct ob_runner *runner);
+/* Joins and releases. May be NULL. */
 void ob_runner_free(struct ob_runner *runner);
 
 /* `error` gets what ended it, code OB_OK when it ended well; only meaningful once ended. May be NULL. */

@@ -8,6 +8,16 @@
 
 #include <cmocka.h>
 
+__attribute__((weak)) void
+world_step_begins(void)
+{
+}
+
+__attribute__((weak)) void
+world_step_ends(void)
+{
+}
+
 static void
 tell(struct world *w, const char *format, ...)
 {
@@ -115,7 +125,9 @@ step(struct world *w, struct ob_event event)
 		uint32_t accepted = 0;
 
 		event.now_ms = w->now_ms;
+		world_step_begins();
 		ob_engine_step(w->engine, &event, &actions);
+		world_step_ends();
 		submitted = false;
 		for (uint32_t i = 0; i < actions.count; i++)
 			take_action(w, &actions.items[i], &accepted, &submitted);

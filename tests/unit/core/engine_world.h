@@ -64,4 +64,8 @@ void world_expect_at(struct world *w, const char *text, const char *file, int li
 #define world_expect(w, text) world_expect_at(w, text, __FILE__, __LINE__)
 struct ob_engine_stats world_stats(struct world *w);
 
+/* Called around each step of the engine; do nothing unless a test program has its own. */
+void world_step_begins(void);
+void world_step_ends(void);
+
 #endif

@@ -1,0 +1,16 @@
+/* What the commands share that change something for one subscription or for all of them. */
+#ifndef OB_CLI_CHANGING_H
+#define OB_CLI_CHANGING_H
+
+#include <outbox/store.h>
+
+#include "command.h"
+
+/*
+ * Makes a change for selection.subscription, or for each subscription in turn if that is NULL; `*count` is the sum
+ * of what was changed. When it fails after some was done, cli->exit_status says partial.
+ */
+int ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *change,
+		  uint64_t *count, struct ob_error *error);
+
+#endif

@@ -1,0 +1,70 @@
+#include <string.h>
+
+#include "arguments.h"
+#include "commands.h"
+#include "help.h"
+#include "registry.h"
+
+static void
+schemes_print(const char *const *schemes)
+{
+	for (size_t i = 0; schemes[i] != NULL; i++)
+		(void)printf("%s%s:", i == 0 ? "" : ", ", schemes[i]);
+}
+
+static void
+stores_print(void)
+{
+	for (const struct ob_store_ops *const *it = ob_registry_stores(); *it != NULL; it++) {
+		(void)fputs(it == ob_registry_stores() ? "" : "\n", stdout);
+		schemes_print((*it)->schemes);
+		(void)printf("  %s\n", (*it)->help);
+		ob_help_options(stdout, "  --store-option", "  ", (*it)->options);
+	}
+}
+
+static void
+sinks_print(void)
+{
+	for (const struct ob_sink_ops *const *it = ob_registry_sinks(); *it != NULL; it++) {
+		(void)fputs(it == ob_registry_sinks() ? "" : "\n", stdout);
+		schemes_print((*it)->schemes);
+		(void)printf("  %s\n", (*it)->help);
+		ob_help_options(stdout, "  --sink-option", "  ", (*it)->options);
+	}
+}
+
+static int
+help_run(struct ob_cli *cli, struct ob_error *error)
+{
+	const struct ob_command *command;
+	int words;
+	int rc;
+
+	if (cli->argument_count == 0) {
+		ob_help_overview(stdout);
+		return OB_OK;
+	}
+	if (strcmp(cli->arguments[0], "stores") == 0) {
+		stores_print();
+		return OB_OK;
+	}
+	if (strcmp(cli->arguments[0], "sinks") == 0) {
+		sinks_print();
+		return OB_OK;
+	}
+	rc = ob_command_find(cli->argument_count, cli->arguments, &command, &words, error);
+	if (rc == OB_OK)
+		ob_help_command(stdout, command);
+	return rc;
+}
+
+const struct ob_command ob_cmd_help = {
+    .name = "help",
+    .group = "Help",
+    .summary = "Show what a command does, or the options of databases and recipients.",
+    .usage = "[COMMAND | stores | sinks]",
+    .examples = "outbox help relay\noutbox help dead retry\noutbox help sinks",
+    .arguments_max = 2,
+    .run = help_run,
+};

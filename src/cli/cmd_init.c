@@ -1,0 +1,84 @@
+#include <string.h>
+
+#include "commands.h"
+#include "database.h"
+#include "output.h"
+
+struct init_options {
+	struct ob_strings store_options;
+	bool quiet;
+};
+
+static const struct ob_option init_table[] = {
+    {.name = "quiet",
+     .type = OB_OPTION_BOOL,
+     .help = "say nothing when all is well",
+     .field = offsetof(struct init_options, quiet)},
+    OB_STORE_OPTION(struct init_options, store_options),
+    {0},
+};
+
+struct migrations {
+	unsigned all, applied;
+};
+
+static void
+migration_count(void *context, const struct ob_migration *migration)
+{
+	struct migrations *migrations = context;
+
+	migrations->all++;
+	if (migration->applied)
+		migrations->applied++;
+}
+
+static void
+next_steps(const char *url, bool was_there)
+{
+	(void)printf(was_there ? "The outbox in %s was already there and is up to date.\n"
+			       : "The outbox is in %s.\n",
+		     url);
+	if (was_there)
+		return;
+	(void)printf("\nWrite a message in the transaction of your data, from any language:\n\n"
+		     "  INSERT INTO outbox_message (topic, partition_key, payload)\n"
+		     "  VALUES ('orders.placed', 'alice', '{\"order\": 1}');\n\n"
+		     "Then deliver what was committed:\n\n"
+		     "  outbox relay %s --to https://shipping.example/orders\n",
+		     url);
+}
+
+static int
+init_run(struct ob_cli *cli, struct ob_error *error)
+{
+	const struct init_options *options = cli->options;
+	const char *url = cli->arguments[0];
+	struct migrations before = {0};
+	struct ob_store_handle handle;
+	int rc =
+	    ob_database_open(cli, url, &options->store_options, OB_DATABASE_CREATE, &handle, error);
+
+	if (rc == OB_OK)
+		rc = handle.ops->migrate(handle.store, OB_MIGRATE_STATUS, migration_count, &before,
+					 error);
+	if (rc == OB_OK)
+		rc = handle.ops->migrate(handle.store, OB_MIGRATE_APPLY, NULL, NULL, error);
+	if (rc == OB_OK && !options->quiet)
+		next_steps(url, before.applied == before.all);
+	ob_store_handle_free(&handle);
+	return rc;
+}
+
+const struct ob_command ob_cmd_init = {
+    .name = "init",
+    .group = "Set up",
+    .summary = "Make the outbox tables in a new or an existing database.",
+    .usage = "DATABASE",
+    .examples = "outbox init sqlite:shop.db",
+    .notes = "The application's own tables are not touched. May be run again: what is there stays.",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .options = init_table,
+    .options_size = sizeof(struct init_options),
+    .run = init_run,
+};

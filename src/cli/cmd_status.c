@@ -1,0 +1,246 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "commands.h"
+#include "database.h"
+#include "log.h"
+#include "output.h"
+
+struct status_options {
+	char *subscription;
+	bool json;
+	struct ob_strings store_options;
+};
+
+static const struct ob_option status_table[] = {
+    {.name = "subscription",
+     .type = OB_OPTION_STRING,
+     .help = "only this one",
+     .field = offsetof(struct status_options, subscription)},
+    {.name = "json",
+     .type = OB_OPTION_BOOL,
+     .help = "print one JSON object",
+     .field = offsetof(struct status_options, json)},
+    OB_STORE_OPTION(struct status_options, store_options),
+    {0},
+};
+
+struct status {
+	struct ob_cli *cli;
+	const char *url;
+	struct ob_json json;
+	bool as_json;
+	unsigned count;
+};
+
+/* What the subscription does, in one word: what the relay wrote holds only while its lease does. */
+static const char *
+state_word(const struct ob_subscription_stats *it)
+{
+	if (it->paused)
+		return "paused";
+	if (!it->held)
+		return "no relay";
+	return it->state[0] == '\0' ? "running" : it->state;
+}
+
+static enum ob_color
+state_color(const struct ob_subscription_stats *it)
+{
+	const char *word = state_word(it);
+
+	if (strcmp(word, "running") == 0)
+		return OB_COLOR_GREEN;
+	if (strcmp(word, "down") == 0 || strcmp(word, "blocked") == 0 ||
+	    strcmp(word, "full") == 0 || strcmp(word, "store_failed") == 0)
+		return OB_COLOR_RED;
+	return OB_COLOR_YELLOW;
+}
+
+/* Why not everything flows, and the command that frees it. `why` is empty when all is well. */
+static void
+advise(const struct status *status, const struct ob_subscription_stats *it, struct ob_buf *why,
+       struct ob_buf *mend)
+{
+	const char *word = state_word(it);
+
+	if (it->paused) {
+		ob_buf_append_text(why, "paused by a person");
+		ob_buf_appendf(mend, "outbox resume %s %s", status->url, it->name);
+	} else if (!it->held && (it->pending || it->parked_rows > 0)) {
+		ob_buf_append_text(why, "messages wait and no relay runs this subscription");
+		ob_buf_appendf(mend, "outbox relay %s --to %s --subscription %s", status->url,
+			       it->sink[0] == '\0' ? "SINK" : it->sink, it->name);
+	} else if (it->held && strcmp(word, "running") != 0 && strcmp(word, "draining") != 0 &&
+		   strcmp(word, "drained") != 0 && strcmp(word, "starting") != 0) {
+		ob_buf_appendf(why, "%s%s%s", it->code,
+			       it->code[0] == '\0' || it->text[0] == '\0' ? "" : ": ", it->text);
+		if (strncmp(it->code, "dead_rows_full", 14) == 0)
+			ob_buf_appendf(mend, "outbox dead list %s --subscription %s", status->url,
+				       it->name);
+		else if (strcmp(word, "full") == 0)
+			ob_buf_appendf(mend, "outbox dead list %s --subscription %s --place parked",
+				       status->url, it->name);
+		else if (strcmp(word, "store_failed") == 0)
+			ob_buf_appendf(mend, "outbox doctor %s", status->url);
+		else
+			ob_buf_appendf(mend, "outbox test-sink %s", it->sink);
+	} else if (it->dead_rows > 0) {
+		ob_buf_append_text(why, "messages were given up");
+		ob_buf_appendf(mend, "outbox dead list %s --subscription %s", status->url,
+			       it->name);
+	}
+	if (why->size == 0 && it->blocked_by != NULL)
+		ob_buf_append_text(why, it->blocked_by);
+}
+
+static void
+line_print(const char *label, const char *text)
+{
+	struct ob_buf line;
+
+	ob_buf_init(&line, 8192);
+	ob_log_escape(&line, text, strlen(text));
+	(void)printf("  %-10s %s\n", label, ob_buf_text(&line));
+	ob_buf_free(&line);
+}
+
+static void
+numbers_print(const struct ob_subscription_stats *it)
+{
+	char age[OB_TEXT_FIELD_MAX];
+
+	ob_duration_print(age, it->oldest_age_ms);
+	if (!it->pending)
+		(void)printf("  %-10s nothing waits%s\n", "pending",
+			     it->replaying ? "; a replay is under way" : "");
+	else
+		(void)printf("  %-10s at most %" PRIu64 ", the oldest for %s%s\n", "pending",
+			     it->pending_max, age, it->replaying ? "; a replay is under way" : "");
+	if (it->parked_rows > 0)
+		(void)printf("  %-10s %" PRIu64 " wait for a retry, of %" PRIu64 " keys\n",
+			     "parked", it->parked_rows, it->parked_keys);
+	if (it->scheduled_rows > 0)
+		(void)printf("  %-10s %" PRIu64 " wait for their time\n", "scheduled",
+			     it->scheduled_rows);
+	if (it->dead_rows > 0)
+		(void)printf("  %-10s %" PRIu64 " given up\n", "dead", it->dead_rows);
+}
+
+static void
+text_print(const struct status *status, const struct ob_subscription_stats *it, const char *why,
+	   const char *mend)
+{
+	const struct ob_cli *cli = status->cli;
+	char since[OB_TEXT_FIELD_MAX], lease[OB_TEXT_FIELD_MAX];
+
+	(void)printf("%s%s%s%s  %s%s%s", status->count == 0 ? "" : "\n",
+		     ob_color(cli, OB_COLOR_BOLD), it->name, ob_color(cli, OB_COLOR_PLAIN),
+		     ob_color(cli, state_color(it)), state_word(it), ob_color(cli, OB_COLOR_PLAIN));
+	if (it->held && it->state_since_ms > 0) {
+		ob_duration_print(since, it->state_since_ms);
+		(void)printf(" for %s", since);
+	}
+	(void)putchar('\n');
+	line_print("topics", it->topics);
+	line_print("sink", it->sink);
+	numbers_print(it);
+	if (it->held) {
+		ob_duration_print(lease, it->lease_left_ms);
+		(void)printf("  %-10s %s, its lease holds for %s\n", "relay", it->owner, lease);
+	}
+	if (why[0] != '\0')
+		line_print("why", why);
+	if (mend[0] != '\0')
+		line_print("mend", mend);
+}
+
+static void
+json_add(struct ob_json *json, const struct ob_subscription_stats *it, const char *why,
+	 const char *mend)
+{
+	ob_json_open(json, NULL, '{');
+	ob_json_text(json, "name", it->name);
+	ob_json_text(json, "state", state_word(it));
+	ob_json_text(json, "code", it->code);
+	ob_json_text(json, "text", it->text);
+	ob_json_number(json, "state_since_ms", it->state_since_ms);
+	ob_json_text(json, "topics", it->topics);
+	ob_json_text(json, "sink", it->sink);
+	ob_json_bool(json, "paused", it->paused);
+	ob_json_bool(json, "held", it->held);
+	ob_json_text(json, "owner", it->owner);
+	ob_json_number(json, "lease_left_ms", it->lease_left_ms);
+	ob_json_number(json, "epoch", (int64_t)it->epoch);
+	ob_json_bool(json, "pending", it->pending);
+	ob_json_number(json, "pending_max", (int64_t)it->pending_max);
+	ob_json_number(json, "oldest_age_ms", it->oldest_age_ms);
+	ob_json_number(json, "parked", (int64_t)it->parked_rows);
+	ob_json_number(json, "parked_keys", (int64_t)it->parked_keys);
+	ob_json_number(json, "scheduled", (int64_t)it->scheduled_rows);
+	ob_json_number(json, "dead", (int64_t)it->dead_rows);
+	ob_json_bool(json, "replaying", it->replaying);
+	ob_json_text(json, "why", why);
+	ob_json_text(json, "mend", mend);
+	ob_json_close(json, '}');
+}
+
+static void
+subscription_print(void *context, const struct ob_subscription_stats *it)
+{
+	struct status *status = context;
+	struct ob_buf why, mend;
+
+	ob_buf_init(&why, 4096);
+	ob_buf_init(&mend, 16384);
+	advise(status, it, &why, &mend);
+	if (status->as_json)
+		json_add(&status->json, it, ob_buf_text(&why), ob_buf_text(&mend));
+	else
+		text_print(status, it, ob_buf_text(&why), ob_buf_text(&mend));
+	ob_buf_free(&why);
+	ob_buf_free(&mend);
+	status->count++;
+}
+
+static int
+status_run(struct ob_cli *cli, struct ob_error *error)
+{
+	const struct status_options *options = cli->options;
+	struct status status = {.cli = cli, .url = cli->arguments[0], .as_json = options->json};
+	struct ob_store_handle handle;
+	int rc = ob_database_open(cli, status.url, &options->store_options, OB_DATABASE_READ,
+				  &handle, error);
+
+	ob_json_begin(&status.json);
+	ob_json_open(&status.json, NULL, '{');
+	ob_json_open(&status.json, "subscriptions", '[');
+	if (rc == OB_OK)
+		rc = handle.ops->stats(handle.store, options->subscription, subscription_print,
+				       &status, error);
+	ob_json_close(&status.json, ']');
+	ob_json_close(&status.json, '}');
+	if (rc == OB_OK && options->json)
+		rc = ob_json_print(&status.json, error);
+	else if (rc == OB_OK && status.count == 0)
+		(void)printf("There is no subscription yet. The first relay makes it:\n"
+			     "  outbox relay %s --to SINK --subscription NAME\n",
+			     status.url);
+	ob_json_free(&status.json);
+	ob_store_handle_free(&handle);
+	return rc;
+}
+
+const struct ob_command ob_cmd_status = {
+    .name = "status",
+    .group = "Look",
+    .summary = "Show where every subscription stands, and what frees one that is stuck.",
+    .usage = "DATABASE [--subscription NAME] [--json]",
+    .examples =
+	"outbox status sqlite:shop.db\noutbox status sqlite:shop.db --subscription shipping --json",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .options = status_table,
+    .options_size = sizeof(struct status_options),
+    .run = status_run,
+};

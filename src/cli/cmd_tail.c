@@ -1,0 +1,185 @@
+#include <inttypes.h>
+#include <poll.h>
+
+#include "commands.h"
+#include "database.h"
+#include "listing.h"
+#include "rfc3339.h"
+
+enum { PAGE = 200, FOLLOW_EVERY_MS = 100 };
+
+struct tail_options {
+	int64_t count;
+	char *topic, *key, *type;
+	bool follow, json;
+	struct ob_strings store_options;
+};
+
+static const struct ob_option tail_table[] = {
+    {.name = "count",
+     .type = OB_OPTION_INT,
+     .default_text = "10",
+     .max = 1000000,
+     .help = "of the latest messages",
+     .field = offsetof(struct tail_options, count)},
+    {.name = "follow",
+     .type = OB_OPTION_BOOL,
+     .help = "go on and show each message as it is committed",
+     .field = offsetof(struct tail_options, follow)},
+    {.name = "topic",
+     .type = OB_OPTION_STRING,
+     .help = "only topics that match this pattern",
+     .field = offsetof(struct tail_options, topic)},
+    {.name = "key",
+     .type = OB_OPTION_STRING,
+     .help = "only of this key",
+     .field = offsetof(struct tail_options, key)},
+    {.name = "type",
+     .type = OB_OPTION_STRING,
+     .help = "only of this type",
+     .field = offsetof(struct tail_options, type)},
+    {.name = "json",
+     .type = OB_OPTION_BOOL,
+     .help = "print a JSON object a line",
+     .field = offsetof(struct tail_options, json)},
+    OB_STORE_OPTION(struct tail_options, store_options),
+    {0},
+};
+
+struct tailing {
+	const struct ob_cli *cli;
+	const struct tail_options *options;
+	struct ob_json json;
+	int64_t position;
+	uint32_t rows;
+};
+
+static bool
+position_note(void *context, const struct ob_listed *row)
+{
+	struct tailing *it = context;
+
+	it->position = row->position;
+	it->rows++;
+	return false;
+}
+
+static bool
+row_print(void *context, const struct ob_listed *row)
+{
+	struct tailing *it = context;
+	char created[OB_RFC3339_SIZE];
+	struct ob_error error;
+	struct ob_buf line;
+
+	it->position = row->position;
+	it->rows++;
+	if (it->options->json) {
+		ob_listed_json(it->cli, &it->json, row);
+		return ob_json_print(&it->json, &error) == OB_OK;
+	}
+	ob_rfc3339_format(created, row->message.created_at_us);
+	ob_buf_init(&line, 8192);
+	ob_buf_appendf(&line, "%s  ", created);
+	ob_print_bytes(&line, row->message.id, 64);
+	ob_buf_append_text(&line, "  ");
+	ob_print_bytes(&line, row->message.topic, 64);
+	ob_buf_append_text(&line, "  ");
+	ob_print_bytes(&line, row->message.key, 32);
+	ob_buf_append_text(&line, "  ");
+	ob_print_bytes(&line, row->message.payload, 120);
+	(void)printf("%s\n", ob_buf_text(&line));
+	ob_buf_free(&line);
+	return true;
+}
+
+/* The position of the last message: by halving, since a store lists upwards alone. */
+static int
+last_position(const struct ob_store_handle *handle, int64_t *last, struct ob_error *error)
+{
+	int64_t high = INT64_MAX;
+	int rc = OB_OK;
+
+	*last = 0;
+	for (int64_t step = 1; rc == OB_OK && *last < high;) {
+		struct ob_selection selection = {.place = OB_PLACE_LOG, .count_max = 1};
+		struct tailing found = {0};
+		int64_t probe = high == INT64_MAX ? *last + step : *last + (high - *last) / 2;
+
+		selection.position_after = probe;
+		rc = handle->ops->list(handle->store, &selection, position_note, &found, error);
+		if (found.rows > 0) {
+			*last = found.position;
+			step = step > INT64_MAX / 4 ? step : step * 2;
+		} else {
+			high = probe;
+		}
+	}
+	return rc;
+}
+
+static int
+pages_print(struct tailing *it, const struct ob_store_handle *handle, struct ob_error *error)
+{
+	const struct tail_options *options = it->options;
+	struct ob_selection selection = {.place = OB_PLACE_LOG,
+					 .topic = options->topic,
+					 .key = options->key,
+					 .type = options->type,
+					 .count_max = PAGE};
+	int rc;
+
+	do {
+		it->rows = 0;
+		selection.position_after = it->position;
+		rc = handle->ops->list(handle->store, &selection, row_print, it, error);
+	} while (rc == OB_OK && it->rows >= PAGE);
+	return rc;
+}
+
+static int
+tail_run(struct ob_cli *cli, struct ob_error *error)
+{
+	const struct tail_options *options = cli->options;
+	struct tailing it = {.cli = cli, .options = options};
+	struct ob_store_handle handle;
+	int64_t last = 0;
+	int rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
+				  &handle, error);
+
+	ob_json_begin(&it.json);
+	if (rc == OB_OK)
+		rc = last_position(&handle, &last, error);
+	it.position = last > options->count ? last - options->count : 0;
+	if (rc == OB_OK)
+		rc = pages_print(&it, &handle, error);
+	while (rc == OB_OK && options->follow) {
+		(void)fflush(stdout);
+		(void)poll(NULL, 0, FOLLOW_EVERY_MS);
+		rc = pages_print(&it, &handle, error);
+		/* The application writes: look again. */
+		if (rc == OB_BUSY)
+			rc = OB_OK;
+	}
+	ob_json_free(&it.json);
+	ob_store_handle_free(&handle);
+	return rc;
+}
+
+const struct ob_command ob_cmd_tail = {
+    .name = "tail",
+    .group = "Look",
+    .summary = "Show the latest messages of the log, and follow it.",
+    .usage = "DATABASE [--count N] [--follow] [--json]",
+    .examples =
+	"outbox tail sqlite:shop.db\noutbox tail sqlite:shop.db --follow --topic 'orders.*'\n"
+	"outbox tail sqlite:shop.db --count 1000 --json",
+    .notes =
+	"Messages as they were committed, whether delivered or not; the log keeps what some subscription has not\n"
+	"passed yet, and longer with the database's option \"retention\". A filter looks at the latest N alone.",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .options = tail_table,
+    .options_size = sizeof(struct tail_options),
+    .run = tail_run,
+};

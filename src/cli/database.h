@@ -1,0 +1,34 @@
+/* The database that a command works on. */
+#ifndef OB_CLI_DATABASE_H
+#define OB_CLI_DATABASE_H
+
+#include <outbox/store.h>
+
+#include "command.h"
+#include "handles.h"
+
+enum ob_database_use { OB_DATABASE_READ, OB_DATABASE_WRITE, OB_DATABASE_CREATE };
+
+/*
+ * Opens the store of a URL; `options` are its "NAME=VALUE". On failure cli->exit_status tells what kind it was and the text
+ * how to mend it. Free the handle in any case.
+ */
+int ob_database_open(struct ob_cli *cli, const char *url, const struct ob_strings *options,
+		     enum ob_database_use use, struct ob_store_handle *handle,
+		     struct ob_error *error);
+
+/* OB_CONFIG, with what was probably meant, unless the text has a scheme. */
+int ob_database_url_check(const char *url, struct ob_error *error);
+
+/* What a failed open means for the exit status. */
+int ob_database_exit_of(const struct ob_cli *cli, int code);
+
+/* The options that every command with a database has. */
+#define OB_STORE_OPTION(type_, field_)                                        \
+	{                                                                     \
+		.name = "store-option", .type = OB_OPTION_LIST,               \
+		.help = "an option of the database, see: outbox help stores", \
+		.field = offsetof(type_, field_)                              \
+	}
+
+#endif

@@ -1,0 +1,26 @@
+/* A message as a line of JSON, which `publish --json-lines` reads. */
+#ifndef OB_CLI_MESSAGE_LINE_H
+#define OB_CLI_MESSAGE_LINE_H
+
+#include <outbox/sqlite.h>
+
+#include "buf.h"
+
+/* The message points into the memory of the line, until it is freed. */
+struct ob_message_line {
+	struct ob_sqlite_message message;
+	void *document;
+	char *headers, *payload_text;
+	struct ob_buf payload_bytes;
+};
+
+/*
+ * Reads an object with the members topic, key (or partition_key), type, payload (a string, written as its bytes; any other
+ * value is written as JSON; null: a tombstone), payload_base64, content_type, headers (an object), deliver_after, id.
+ * OB_INVALID for anything else. Free it in any case.
+ */
+int ob_message_line_read(struct ob_message_line *line, const char *text, size_t size,
+			 struct ob_error *error);
+void ob_message_line_free(struct ob_message_line *line);
+
+#endif

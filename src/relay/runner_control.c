@@ -1,0 +1,194 @@
+/* What is asked of a runner from outside its loop. */
+#include "runner_state.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "text.h"
+#include "url.h"
+
+#define NEVER INT64_MAX
+
+/* Called by the store thread, and by commands: under no lock of the store thread's. */
+static void
+rouse(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	if (runner->wakeable)
+		runner->sink.ops->wake(runner->sink.sink);
+	pthread_mutex_unlock(&runner->lock);
+}
+
+static void
+on_store_answer(void *context)
+{
+	rouse(context);
+}
+
+/* ---- from outside ---- */
+
+static int
+store_thread_make(struct ob_runner *runner, struct ob_error *error)
+{
+	const struct ob_relay_subscription *it = runner->config.subscription;
+	struct ob_buf shown;
+	struct ob_store_thread_config config = {
+	    .url = it->store_url,
+	    .options = it->store_options,
+	    .option_count = it->store_option_count,
+	    .host = &runner->host.host,
+	    .subscription = {.name = it->name,
+			     .topics = it->topics,
+			     .order_by = (enum ob_order_by)it->order_by,
+			     .from_now = it->from_now,
+			     .sink = it->sink_url,
+			     .hold_key = it->hold_key},
+	    .owner = runner->config.owner,
+	    .lease_ms = it->lease_ms,
+	    .lanes_max = (uint32_t)it->parked_keys_max,
+	    .until_idle = runner->config.until_idle,
+	    .notify = on_store_answer,
+	    .context = runner,
+	};
+
+	ob_buf_init(&shown, sizeof(runner->sink_shown) - 1);
+	ob_text_copy(runner->sink_shown, sizeof(runner->sink_shown),
+		     ob_url_redact(&shown, it->sink_url) ? ob_buf_text(&shown) : "");
+	ob_buf_free(&shown);
+	return ob_store_thread_new(&config, &runner->store, error);
+}
+
+int
+ob_runner_new(const struct ob_runner_config *config, struct ob_runner **out, struct ob_error *error)
+{
+	const struct ob_relay_subscription *it = config->subscription;
+	struct ob_runner *runner = calloc(1, sizeof(*runner));
+	int code;
+
+	*out = NULL;
+	if (runner == NULL)
+		return ob_error_set(error, OB_NOMEM, "out of memory");
+	runner->config = *config;
+	runner->wake_at_ms = runner->abandon_at_ms = runner->give_up_at_ms = NEVER;
+	pthread_mutex_init(&runner->lock, NULL);
+	ob_real_host_init(&runner->host, config->log, it->name);
+	ob_text_copy(runner->stats.name, sizeof(runner->stats.name), it->name);
+	ob_text_copy(runner->stats.state, sizeof(runner->stats.state), "starting");
+	runner->state_since_ms = ob_now_ms();
+	code = ob_sink_handle_init(&runner->sink, it->sink_url, it->sink_options,
+				   it->sink_option_count, &runner->host.host, error);
+	if (code == OB_OK)
+		code = store_thread_make(runner, error);
+	if (code != OB_OK) {
+		ob_error_prefix(error, "subscription %s", it->name);
+		ob_runner_free(runner);
+		return code;
+	}
+	*out = runner;
+	return OB_OK;
+}
+
+int
+ob_runner_start(struct ob_runner *runner, struct ob_error *error)
+{
+	sigset_t all, before;
+	int failed;
+
+	runner->phase = OB_RUNNER_STARTING;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	failed = pthread_create(&runner->thread, NULL, ob_runner_main, runner);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed != 0) {
+		runner->phase = OB_RUNNER_NEW;
+		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
+	}
+	runner->started = true;
+	return OB_OK;
+}
+
+void
+ob_runner_join(struct ob_runner *runner)
+{
+	if (!runner->started)
+		return;
+	ob_runner_stop(runner);
+	pthread_join(runner->thread, NULL);
+	runner->started = false;
+}
+
+void
+ob_runner_free(struct ob_runner *runner)
+{
+	if (runner == NULL)
+		return;
+	ob_runner_join(runner);
+	ob_sink_handle_free(&runner->sink);
+	ob_store_thread_free(runner->store);
+	pthread_mutex_destroy(&runner->lock);
+	free(runner);
+}
+
+enum ob_runner_phase
+ob_runner_phase(struct ob_runner *runner, struct ob_error *error)
+{
+	enum ob_runner_phase phase;
+
+	pthread_mutex_lock(&runner->lock);
+	phase = runner->phase;
+	if (error != NULL)
+		*error = runner->error;
+	pthread_mutex_unlock(&runner->lock);
+	return phase;
+}
+
+void
+ob_runner_stats(struct ob_runner *runner, struct ob_relay_stats *stats)
+{
+	pthread_mutex_lock(&runner->lock);
+	*stats = runner->stats;
+	stats->state_since_ms = ob_now_ms() - runner->state_since_ms;
+	pthread_mutex_unlock(&runner->lock);
+}
+
+void
+ob_runner_drain(struct ob_runner *runner, int64_t deadline_ms)
+{
+	int64_t at = ob_now_ms() + deadline_ms;
+
+	pthread_mutex_lock(&runner->lock);
+	if (!runner->commands.drain || at < runner->commands.deadline_at_ms)
+		runner->commands.deadline_at_ms = at;
+	runner->commands.drain = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_stop(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.stop = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_reopen(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.reopen = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}
+
+void
+ob_runner_poke(struct ob_runner *runner)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->commands.poke = true;
+	pthread_mutex_unlock(&runner->lock);
+	rouse(runner);
+}

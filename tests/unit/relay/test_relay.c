@@ -1,0 +1,270 @@
+/* The relay through its public API, from the memory store. Run under the thread sanitizer, too. */
+#include <outbox/relay.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cm.h"
+
+#include "host.h"
+#include "memory.h"
+
+#define MESSAGES 5000
+/* Long enough for any machine; nothing waits for it when all is well. */
+#define DEADLINE_MS 30000
+
+static struct ob_host_log nowhere;
+static struct ob_real_host host;
+
+static struct ob_bytes
+bytes_of(const char *text)
+{
+	return (struct ob_bytes){.data = text, .size = strlen(text)};
+}
+
+static void
+append(const char *outbox, unsigned number)
+{
+	char id[32], key[32];
+	struct ob_message message = {.topic = bytes_of("orders"), .payload = bytes_of("{}")};
+	struct ob_error error;
+
+	snprintf(id, sizeof(id), "id-%u", number);
+	snprintf(key, sizeof(key), "key-%u", number % 97);
+	message.id = bytes_of(id);
+	message.key = bytes_of(key);
+	assert_int_equal(ob_memory_append(outbox, &host.host, &message, 0, &error), OB_OK);
+}
+
+static void *
+append_many(void *outbox)
+{
+	for (unsigned i = 0; i < MESSAGES; i++)
+		append(outbox, i);
+	return NULL;
+}
+
+static struct ob_relay_subscription
+subscription(const char *name, const char *store, const char *sink)
+{
+	struct ob_relay_subscription it;
+
+	ob_relay_subscription_defaults(&it);
+	it.name = name;
+	it.store_url = store;
+	it.sink_url = sink;
+	return it;
+}
+
+static struct ob_relay *
+relay_of(const struct ob_relay_config *config, const char *outbox, const char *sink, unsigned count)
+{
+	struct ob_relay *relay;
+	struct ob_error error;
+	char name[16], url[64];
+
+	snprintf(url, sizeof(url), "memory:%s", outbox);
+	assert_int_equal(ob_relay_new(config, &relay, &error), OB_OK);
+	for (unsigned i = 0; i < count; i++) {
+		struct ob_relay_subscription it;
+
+		snprintf(name, sizeof(name), "s%u", i);
+		it = subscription(name, url, sink);
+		assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
+	}
+	assert_int_equal(ob_relay_count(relay), count);
+	return relay;
+}
+
+static uint64_t
+sent_by(struct ob_relay *relay, size_t index)
+{
+	struct ob_relay_stats stats;
+
+	assert_int_equal(ob_relay_stats(relay, index, &stats), OB_OK);
+	return stats.sent;
+}
+
+static void
+wait_for_sent(struct ob_relay *relay, unsigned count, uint64_t sent)
+{
+	int64_t until = ob_now_ms() + DEADLINE_MS;
+
+	for (size_t i = 0; i < count; i++)
+		while (sent_by(relay, i) < sent) {
+			assert_true(ob_now_ms() < until);
+			usleep(1000);
+		}
+}
+
+static void
+several_subscriptions_send_all_while_a_writer_writes(void **state)
+{
+	struct ob_relay *relay = relay_of(NULL, "many", "null:", 3);
+	struct ob_error error;
+	pthread_t writer;
+
+	(void)state;
+	append("many", MESSAGES); /* makes the outbox */
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_int_equal(pthread_create(&writer, NULL, append_many, "many"), 0);
+	wait_for_sent(relay, 3, MESSAGES + 1);
+	pthread_join(writer, NULL);
+	ob_relay_reopen(relay);
+	ob_relay_poke(relay, NULL);
+	assert_int_equal(ob_relay_wait(relay, 0, &error), OB_BUSY);
+	ob_relay_drain(relay, DEADLINE_MS);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_OK);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(sent_by(relay, i), MESSAGES + 1);
+	ob_relay_free(relay);
+	ob_memory_drop("many");
+}
+
+static void
+until_idle_ends_by_itself_with_all_settled(void **state)
+{
+	const struct ob_relay_config config = {.until_idle = true};
+	struct ob_relay *relay = relay_of(&config, "idle", "null:", 1);
+	struct ob_relay_stats stats;
+	struct ob_error error;
+
+	(void)state;
+	append_many("idle");
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_OK);
+	assert_int_equal(ob_relay_stats(relay, 0, &stats), OB_OK);
+	assert_int_equal(stats.sent, MESSAGES);
+	assert_int_equal(stats.window_rows, 0);
+	assert_string_equal(stats.state, "ended");
+	ob_relay_free(relay);
+
+	/* A second one finds nothing to do, and the lease free. */
+	relay = relay_of(&config, "idle", "null:", 1);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_int_equal(ob_relay_wait(relay, 2000, &error), OB_OK);
+	assert_int_equal(sent_by(relay, 0), 0);
+	ob_relay_free(relay);
+	ob_memory_drop("idle");
+}
+
+static void
+a_stop_ends_at_once_and_gives_up_the_lease(void **state)
+{
+	struct ob_relay *relay = relay_of(NULL, "stop", "null:", 1);
+	struct ob_error error;
+	int64_t began;
+
+	(void)state;
+	append_many("stop");
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	wait_for_sent(relay, 1, 1);
+	began = ob_now_ms();
+	ob_relay_free(relay);
+	relay = relay_of(NULL, "stop", "null:", 1);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	append("stop", MESSAGES);
+	wait_for_sent(relay, 1, 1);
+	/* Well below the lease of ten seconds. */
+	assert_true(ob_now_ms() - began < 5000);
+	ob_relay_free(relay);
+	ob_memory_drop("stop");
+}
+
+static void
+of_two_relays_one_stands_by(void **state)
+{
+	struct ob_relay *first = relay_of(NULL, "two", "null:", 1);
+	struct ob_relay *second = relay_of(NULL, "two", "null:", 1);
+	struct ob_relay_stats stats = {0};
+	struct ob_error error;
+	int64_t until = ob_now_ms() + DEADLINE_MS;
+
+	(void)state;
+	append("two", 0);
+	assert_int_equal(ob_relay_start(first, &error), OB_OK);
+	wait_for_sent(first, 1, 1);
+	assert_int_equal(ob_relay_start(second, &error), OB_OK);
+	while (strcmp(stats.state, "standby") != 0) {
+		assert_true(ob_now_ms() < until);
+		usleep(1000);
+		assert_int_equal(ob_relay_stats(second, 0, &stats), OB_OK);
+	}
+	append("two", 1);
+	wait_for_sent(first, 1, 2);
+	assert_int_equal(sent_by(second, 0), 0);
+	ob_relay_free(second);
+	ob_relay_free(first);
+	ob_memory_drop("two");
+}
+
+static void
+wrong_configuration_is_told_before_anything_runs(void **state)
+{
+	struct ob_relay_subscription it;
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	(void)state;
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_USAGE);
+	it = subscription("Bad Name", "memory:x", "null:");
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	it = subscription("good", "memry:x", "null:");
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	assert_non_null(strstr(error.text, "subscription good"));
+	assert_non_null(strstr(error.text, "did you mean \"memory:\"?"));
+	it = subscription("good", "memory:x", "null:");
+	it.sink_options = (const char *const[]){"no-such-option=1"};
+	it.sink_option_count = 1;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	it.sink_option_count = 0;
+	it.lease_ms = 0;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	it = subscription("good", "memory:x", "null:");
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	ob_relay_free(relay);
+	ob_memory_drop("x");
+}
+
+static void
+a_database_that_is_not_there_fails_the_start(void **state)
+{
+	struct ob_relay_subscription it = subscription("s", "sqlite:/nonexistent/shop.db", "null:");
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	(void)state;
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
+	assert_int_not_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_non_null(strstr(error.text, "/nonexistent/shop.db"));
+	ob_relay_free(relay);
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	ob_host_log_init(&nowhere, NULL, NULL);
+	ob_real_host_init(&host, &nowhere, NULL);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(several_subscriptions_send_all_while_a_writer_writes),
+	    cmocka_unit_test(until_idle_ends_by_itself_with_all_settled),
+	    cmocka_unit_test(a_stop_ends_at_once_and_gives_up_the_lease),
+	    cmocka_unit_test(of_two_relays_one_stands_by),
+	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),
+	    cmocka_unit_test(a_database_that_is_not_there_fails_the_start),
+	};
+
+	return cmocka_run_group_tests_name("relay", tests, set_up, NULL);
+}

@@ -138,7 +138,7 @@ next_job(struct ob_store_thread *thread)
 	int64_t now;
 
 	pthread_mutex_lock(&thread->lock);
-	while ((void)(now = ob_now_ms()), (job = choose(thread, now)) == JOB_NONE) {
+	while (now = ob_now_ms(), (job = choose(thread, now)) == JOB_NONE) {
 		if (thread->fetch.placed)
 			sleep_in_store(thread, now, next_job_at(thread));
 		else

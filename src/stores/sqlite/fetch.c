@@ -89,6 +89,17 @@ message_view(struct sqlite_store *store, sqlite3_stmt *statement, int column,
 	message->payload = ob_sqlite_column(store, statement, column + 7);
 }
 
+/* SQLite's own limit leaves some room above ours: what came through is looked at here. */
+static void
+payload_limit(const struct sqlite_store *store, struct ob_message *message,
+	      uint64_t *oversize_bytes)
+{
+	if (message->payload.size <= (uint64_t)store->options->message_bytes_max)
+		return;
+	*oversize_bytes = message->payload.size;
+	message->payload = (struct ob_bytes){0};
+}
+
 static bool
 field_copy(struct ob_batch *batch, struct ob_bytes *bytes)
 {
@@ -129,6 +140,7 @@ row_take(struct log_read *read, sqlite3_stmt *statement, int64_t seq, uint64_t o
 	int code;
 
 	message_view(store, statement, 2, &message);
+	payload_limit(store, &message, &oversize_bytes);
 	bytes = ob_row_bytes(&message);
 	if (read->bytes + bytes > read->fetch->bytes_max &&
 	    (read->given > 0 || !read->fetch->oversize_ok)) {
@@ -333,7 +345,9 @@ parked_take(struct parked_read *read, sqlite3_stmt *statement, struct ob_error *
 	if (sqlite3_column_type(statement, 5) != SQLITE_NULL &&
 	    sqlite3_column_int64(statement, 5) > store->options->message_bytes_max)
 		row->oversize_bytes = (uint64_t)sqlite3_column_int64(statement, 5);
-	code = ob_sqlite_read_message(store, statement, 7, read->batch, &row->message, error);
+	message_view(store, statement, 7, &row->message);
+	payload_limit(store, &row->message, &row->oversize_bytes);
+	code = message_copy(store, read->batch, &row->message, error);
 	if (code != OB_OK)
 		return code;
 	row->bytes = ob_row_bytes(&row->message);

@@ -3,7 +3,8 @@
  *
  *	connection.c  opening, closing, statements, transactions, what an error of SQLite means
  *	schema.c      migrations, and whether our tables are as they should be
- *	lease.c       subscribe, acquire, renew, release, and the fence that every call passes
+ *	subscribe.c   making a subscription
+ *	lease.c       acquire, renew, release, and the fence that every call passes
  *	fetch.c       reading the log and the due parked rows
  *	settle.c      writing outcomes
  *	durable.c     what was read is on the disk before it is handed out

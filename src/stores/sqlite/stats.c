@@ -159,7 +159,7 @@ stats_each(struct sqlite_store *store, const char *subscription,
 	ob_sqlite_bind_string(statement, 1, "");
 	ob_sqlite_bind_string(statement, 2, subscription);
 	while (code == OB_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-		memset(&row.stats, 0, sizeof(row.stats));
+		row.stats = (struct ob_subscription_stats){0};
 		row_read(&row, statement);
 		sqlite3_reset(statement);
 		code = row_parked(store, &row, error);

@@ -1,0 +1,158 @@
+/* Making a subscription, and changing what it is. */
+#include <string.h>
+
+#include "pattern.h"
+#include "sqlite_store.h"
+
+static int
+subscription_check(const struct ob_subscription *subscription, struct ob_error *error)
+{
+	const char *name = subscription->name;
+	size_t size = strlen(name);
+
+	if (size == 0 || size > OB_SUBSCRIPTION_NAME_MAX ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != size ||
+	    strchr("_.-", name[0]) != NULL)
+		return ob_error_set(
+		    error, OB_CONFIG,
+		    "subscription '%s': a name has 1 to %d of a-z, 0-9, '_', '.' and '-', and "
+		    "begins with a letter or digit",
+		    name, OB_SUBSCRIPTION_NAME_MAX);
+	if (subscription->shards > 1)
+		return ob_error_set(error, OB_UNSUPPORTED,
+				    "subscription '%s': SQLite runs one shard, not %u", name,
+				    subscription->shards);
+	return ob_pattern_check(subscription->topics, error);
+}
+
+static int
+subscription_insert(struct sqlite_store *store, const struct ob_subscription *subscription,
+		    struct ob_error *error)
+{
+	static const char *const texts[] = {
+	    "INSERT INTO outbox_subscription (name, topics, order_by, sink, hold_key)"
+	    " VALUES (?1, ?2, ?3, ?4, ?5)",
+	    "INSERT INTO outbox_checkpoint (subscription, position) VALUES (?1, CASE WHEN ?6 THEN "
+	    " max((SELECT coalesce(max(seq), 0) FROM outbox_message),"
+	    " (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox_message'))"
+	    " ELSE 0 END)",
+	    "INSERT INTO outbox_lease (subscription, epoch) VALUES (?1, 0)",
+	};
+	int code = OB_OK;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && code == OB_OK; i++) {
+		sqlite3_stmt *statement;
+
+		code = ob_sqlite_prepare_text(store, texts[i], &statement, error);
+		if (code != OB_OK)
+			break;
+		ob_sqlite_bind_string(statement, 1, subscription->name);
+		if (i == 0) {
+			ob_sqlite_bind_string(statement, 2, subscription->topics);
+			sqlite3_bind_int(statement, 3, (int)subscription->order_by);
+			ob_sqlite_bind_string(statement, 4,
+					      subscription->sink == NULL ? "" : subscription->sink);
+			sqlite3_bind_int(statement, 5, subscription->hold_key);
+		} else if (i == 1) {
+			sqlite3_bind_int(statement, 6, subscription->from_now);
+		}
+		code = ob_sqlite_run(store, statement, "subscribe", error);
+		sqlite3_finalize(statement);
+	}
+	return code;
+}
+
+static int
+subscription_update(struct sqlite_store *store, const struct ob_subscription *subscription,
+		    bool order_changed, struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	int64_t parked;
+	int code;
+
+	if (order_changed) {
+		code = ob_sqlite_prepare_text(
+		    store,
+		    "SELECT 1 FROM outbox_parked WHERE subscription = ?1 AND lane <> 0"
+		    " UNION ALL SELECT 1 FROM outbox_dead WHERE subscription = ?1"
+		    " AND holds_key = 1 LIMIT 1",
+		    &statement, error);
+		if (code != OB_OK)
+			return code;
+		ob_sqlite_bind_string(statement, 1, subscription->name);
+		code = ob_sqlite_number(store, statement, 0, &parked, error);
+		sqlite3_finalize(statement);
+		if (code != OB_OK)
+			return code;
+		if (parked != 0)
+			return ob_error_set(
+			    error, OB_CONFIG,
+			    "subscription '%s': order_by cannot change while keys are parked",
+			    subscription->name);
+	}
+	code = ob_sqlite_prepare_text(
+	    store,
+	    "UPDATE outbox_subscription SET topics = ?2, order_by = ?3, sink = ?4,"
+	    " hold_key = ?5 WHERE name = ?1",
+	    &statement, error);
+	if (code != OB_OK)
+		return code;
+	ob_sqlite_bind_string(statement, 1, subscription->name);
+	ob_sqlite_bind_string(statement, 2, subscription->topics);
+	sqlite3_bind_int(statement, 3, (int)subscription->order_by);
+	ob_sqlite_bind_string(statement, 4, subscription->sink == NULL ? "" : subscription->sink);
+	sqlite3_bind_int(statement, 5, subscription->hold_key);
+	code = ob_sqlite_run(store, statement, "subscribe", error);
+	sqlite3_finalize(statement);
+	return code;
+}
+
+static int
+subscription_write(struct sqlite_store *store, const struct ob_subscription *subscription,
+		   struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	bool order_changed, same;
+	int code, rc;
+
+	code = ob_sqlite_prepare_text(
+	    store,
+	    "SELECT topics, order_by, sink, hold_key FROM outbox_subscription WHERE name = ?1",
+	    &statement, error);
+	if (code != OB_OK)
+		return code;
+	ob_sqlite_bind_string(statement, 1, subscription->name);
+	rc = sqlite3_step(statement);
+	if (rc == SQLITE_ROW) {
+		const char *sink = subscription->sink == NULL ? "" : subscription->sink;
+
+		order_changed = sqlite3_column_int(statement, 1) != (int)subscription->order_by;
+		same = !order_changed &&
+		       strcmp((const char *)sqlite3_column_text(statement, 0),
+			      subscription->topics) == 0 &&
+		       strcmp((const char *)sqlite3_column_text(statement, 2), sink) == 0 &&
+		       (sqlite3_column_int(statement, 3) != 0) == subscription->hold_key;
+	}
+	sqlite3_finalize(statement);
+	if (rc == SQLITE_DONE)
+		return subscription_insert(store, subscription, error);
+	if (rc != SQLITE_ROW)
+		return ob_sqlite_fail(store, rc, "subscribe", error);
+	return same ? OB_OK : subscription_update(store, subscription, order_changed, error);
+}
+
+int
+ob_sqlite_subscribe(struct ob_store *base, const struct ob_subscription *subscription,
+		    struct ob_error *error)
+{
+	struct sqlite_store *store = (struct sqlite_store *)(void *)base;
+	int code = subscription_check(subscription, error);
+
+	if (code == OB_OK)
+		code = ob_sqlite_schema_check(store, error);
+	if (code == OB_OK)
+		code = ob_sqlite_begin_write(store, error);
+	if (code != OB_OK)
+		return code;
+	return ob_sqlite_end(store, subscription_write(store, subscription, error), error);
+}

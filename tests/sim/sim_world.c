@@ -1,0 +1,436 @@
+/*
+ * A story: what the plot says is put on the queue, and then it happens, one event after another. After the
+ * faults have ended it goes on until everything is delivered or dead, and then a little longer: an engine
+ * that has nothing to do must do nothing.
+ */
+#include "sim_world.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define SEC INT64_C(1000000)
+/* How long it is watched when it has nothing to do, and how many steps it may take then. */
+#define IDLE_US    (30 * SEC)
+#define IDLE_STEPS 60
+
+void
+sim_tell(struct sim_world *world, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(world->story, "%10.3f  ", (double)world->now_us / 1e6);
+	va_start(args, format);
+	vfprintf(world->story, format, args);
+	va_end(args);
+	fputc('\n', world->story);
+}
+
+int64_t
+sim_duration(struct sim_world *world, int64_t usual_us, bool may_be_slow)
+{
+	int64_t us = usual_us / 2 + (int64_t)sim_rng_below(&world->rng, (uint64_t)usual_us + 1);
+
+	if (may_be_slow && world->plot.slow > 0 && sim_rng_chance(&world->rng, world->plot.slow))
+		us *= 20;
+	return us;
+}
+
+bool
+sim_faults_last(const struct sim_world *world)
+{
+	return world->now_us < world->plot.faults_end_us;
+}
+
+/* ---- faults ---- */
+
+static void
+pause_locally(struct sim_world *world, uint32_t relay_index, bool paused)
+{
+	struct sim_relay *relay = &world->relays[relay_index];
+	struct ob_event event = {.kind = paused ? OB_EVENT_PAUSE : OB_EVENT_RESUME};
+
+	if (!relay->alive || relay->paused_locally == paused)
+		return;
+	relay->paused_locally = paused;
+	sim_calls_wake(relay);
+	sim_relay_step(relay, &event);
+}
+
+static void
+change_limits(struct sim_world *world, uint32_t in_flight_max)
+{
+	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
+		struct sim_relay *relay = &world->relays[i];
+		struct ob_event event = {.kind = OB_EVENT_LIMITS};
+
+		if (!relay->alive)
+			continue;
+		relay->sink.limits.in_flight_max = in_flight_max;
+		event.sink_limits = relay->sink.limits;
+		sim_relay_step(relay, &event);
+	}
+}
+
+static void
+end_relay(struct sim_world *world, struct sim_relay *relay, int64_t start_again_us)
+{
+	if (!relay->alive)
+		return;
+	SIM_TELL(world, "relay %u is killed", relay->index);
+	world->counts.crashes++;
+	sim_relay_crash(relay);
+	sim_queue_put(&world->queue,
+	    (struct sim_event){.at_us = start_again_us, .what = SIM_RELAY_START, .relay = relay->index});
+}
+
+static void
+fault_begins(struct sim_world *world, const struct sim_fault *fault)
+{
+	struct sim_relay *relay = &world->relays[fault->relay];
+	int64_t end_us = world->now_us + fault->lasts_us;
+
+	SIM_TELL(world, "begins: %s, for %.3f s", sim_fault_name(fault->kind), (double)fault->lasts_us / 1e6);
+	world->faults_active++;
+	world->recipient.faults[fault->kind]++;
+	world->recipient.fault_number = fault->number;
+	switch ((enum sim_fault_kind)fault->kind) {
+	case SIM_FAULT_CRASH:
+		end_relay(world, relay, end_us);
+		break;
+	case SIM_FAULT_FREEZE:
+		sim_relay_freeze(relay, end_us);
+		break;
+	case SIM_FAULT_DRAIN:
+		sim_relay_drain(relay);
+		break;
+	case SIM_FAULT_PAUSE:
+		sim_store_pause(&world->store, true);
+		break;
+	case SIM_FAULT_LOCAL_PAUSE:
+		if (relay->frozen_until_us <= world->now_us)
+			pause_locally(world, fault->relay, true);
+		break;
+	case SIM_FAULT_LIMITS:
+		change_limits(world, 1 + fault->number % 40);
+		break;
+	default:
+		world->counts.outages += fault->kind >= SIM_FAULT_REFUSES && fault->kind <= SIM_FAULT_BLOCKS;
+		break;
+	}
+	sim_queue_put(&world->queue,
+	    (struct sim_event){.at_us = end_us, .what = SIM_FAULT_ENDS, .a = (uint32_t)(fault - world->plot.faults)});
+}
+
+static void
+fault_ends(struct sim_world *world, const struct sim_fault *fault)
+{
+	struct sim_relay *relay = &world->relays[fault->relay];
+
+	SIM_TELL(world, "ends: %s", sim_fault_name(fault->kind));
+	world->faults_active--;
+	world->recipient.faults[fault->kind]--;
+	switch ((enum sim_fault_kind)fault->kind) {
+	case SIM_FAULT_DRAIN:
+		/* A supervisor waits no longer. */
+		if (relay->alive && relay->draining)
+			end_relay(world, relay, world->now_us + 1000);
+		else
+			sim_relay_start(relay);
+		break;
+	case SIM_FAULT_PAUSE:
+		if (world->recipient.faults[SIM_FAULT_PAUSE] == 0)
+			sim_store_pause(&world->store, false);
+		break;
+	case SIM_FAULT_LOCAL_PAUSE:
+		pause_locally(world, fault->relay, false);
+		break;
+	case SIM_FAULT_LIMITS:
+		change_limits(world, world->plot.config.sink.in_flight_max);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- once a second ---- */
+
+/* Nothing is wrong, and has not been for long enough to have got over it. */
+static bool
+is_calm(struct sim_world *world)
+{
+	const struct ob_engine_config *config = &world->plot.config;
+	bool someone_works = false;
+	int64_t margin_us = (config->probe_max_ms * 2 + config->lease_ms * 2 + 5000) * 1000;
+	bool trouble = world->faults_active > 0 || world->now_us < world->recipient.crashed_until_us ||
+	    world->store.paused;
+
+	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
+		const struct sim_relay *relay = &world->relays[i];
+
+		trouble |= !relay->alive || relay->frozen_until_us > world->now_us || relay->down_seen;
+		someone_works |= relay->alive && relay->holds && relay->report.state == OB_STATE_RUNNING;
+	}
+	if (trouble)
+		world->trouble_until_us = world->now_us + margin_us;
+	return someone_works && world->now_us >= world->trouble_until_us;
+}
+
+static bool
+is_quiet(const struct sim_world *world)
+{
+	bool anyone_idle = false;
+
+	if (world->now_us < world->plot.heal_us || !sim_store_is_empty(&world->store))
+		return false;
+	if (world->plot.config.retry.hold_key && world->store.dead_rows > 0)
+		return false;
+	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
+		if (world->relays[i].sink.count > 0)
+			return false;
+		anyone_idle |= world->relays[i].holds && sim_relay_is_idle(&world->relays[i]);
+	}
+	return anyone_idle;
+}
+
+static void
+watch_quiet(struct sim_world *world)
+{
+	if (!is_quiet(world)) {
+		world->quiet_since_us = -1;
+		return;
+	}
+	if (world->quiet_since_us < 0) {
+		world->quiet_since_us = world->now_us;
+		for (uint32_t i = 0; i < world->plot.relay_count; i++)
+			world->relays[i].steps_at_quiet = world->relays[i].steps;
+	}
+	if (world->now_us - world->quiet_since_us < IDLE_US)
+		return;
+	world->over = true;
+	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
+		const struct sim_relay *relay = &world->relays[i];
+		uint64_t renewals = (uint64_t)(IDLE_US / 1000 / world->plot.config.lease_ms * 3 + 1);
+
+		if (relay->steps - relay->steps_at_quiet > IDLE_STEPS + renewals)
+			sim_ledger_fail(&world->ledger, "P6", "relay %u took %llu steps with nothing to do",
+			    relay->index, (unsigned long long)(relay->steps - relay->steps_at_quiet));
+		/* One that is down and has nothing left to probe with cannot know better. */
+		if (relay->holds && !relay->down_seen && relay->report.state != OB_STATE_RUNNING)
+			sim_ledger_fail(&world->ledger, "P8", "relay %u says \"%s\" though all is well",
+			    relay->index, ob_state_name(relay->report.state));
+	}
+}
+
+static void
+watch(struct sim_world *world)
+{
+	for (uint32_t i = 0; i < world->plot.relay_count; i++)
+		sim_relay_watch(&world->relays[i]);
+	sim_ledger_watch(&world->ledger, world->now_us, is_calm(world));
+	watch_quiet(world);
+	if (world->now_us > world->deadline_us && !world->over) {
+		const struct sim_store *store = &world->store;
+
+		sim_ledger_fail(&world->ledger, "P2",
+		    "all is well, but it never ends: checkpoint %d of %d, %llu parked, %llu scheduled, "
+		    "%llu dead; relay 0 says \"%s\" %s", store->checkpoint, store->order_count,
+		    (unsigned long long)store->parked_rows, (unsigned long long)store->scheduled_rows,
+		    (unsigned long long)store->dead_rows, ob_state_name(world->relays[0].report.state),
+		    world->relays[0].report.code);
+	}
+	sim_queue_put(&world->queue, (struct sim_event){.at_us = world->now_us + SEC, .what = SIM_WATCH});
+}
+
+/* ---- what happens ---- */
+
+static void
+commit(struct sim_world *world, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		SIM_TELL(world, "%u is committed (position %lld, key %d%s%s)", i,
+		    (long long)world->plot.messages[i].position, world->plot.messages[i].key,
+		    world->plot.messages[i].matches ? "" : ", does not match",
+		    world->plot.messages[i].poison != SIM_HARMLESS ? ", poison" : "");
+		sim_store_commit(&world->store, i);
+	}
+	sim_calls_news(world);
+}
+
+static void
+world_happens(struct sim_world *world, const struct sim_event *event)
+{
+	switch ((enum sim_what)event->what) {
+	case SIM_COMMIT:
+		commit(world, event->a, (uint32_t)event->b);
+		break;
+	case SIM_FAULT:
+		fault_begins(world, &world->plot.faults[event->a]);
+		break;
+	case SIM_FAULT_ENDS:
+		fault_ends(world, &world->plot.faults[event->a]);
+		break;
+	case SIM_WATCH:
+		watch(world);
+		break;
+	case SIM_PERSON:
+		sim_person_acts(world);
+		break;
+	case SIM_LATE_ARRIVAL:
+		sim_recipient_late(world, event->a, (uint32_t)event->b);
+		break;
+	case SIM_RELAY_START:
+		sim_relay_start(&world->relays[event->relay]);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+happens(struct sim_world *world, const struct sim_event *event)
+{
+	struct sim_relay *relay = &world->relays[event->relay];
+
+	if (event->what <= SIM_RELAY_START) {
+		world_happens(world, event);
+		return;
+	}
+	if (event->life != relay->life || !relay->alive)
+		return;
+	/* What is on the wire does not care whether its sender sleeps; all else waits for it. */
+	if (relay->frozen_until_us > world->now_us && event->what != SIM_ARRIVAL) {
+		struct sim_event later = *event;
+
+		later.at_us = relay->frozen_until_us;
+		sim_queue_put(&world->queue, later);
+		return;
+	}
+	sim_relay_happens(relay, event);
+}
+
+/* ---- from beginning to end ---- */
+
+static void
+put_plot(struct sim_world *world)
+{
+	const struct sim_plot *plot = &world->plot;
+	struct sim_queue *queue = &world->queue;
+
+	for (uint32_t from = 0, to; from < plot->message_count; from = to) {
+		for (to = from + 1; to < plot->message_count &&
+		     plot->messages[to].committed_us == plot->messages[from].committed_us;)
+			to++;
+		sim_queue_put(queue,
+		    (struct sim_event){.at_us = plot->messages[from].committed_us, .what = SIM_COMMIT, .a = from, .b = to});
+	}
+	for (uint32_t i = 0; i < plot->fault_count; i++)
+		sim_queue_put(queue,
+		    (struct sim_event){.at_us = plot->faults[i].at_us, .what = SIM_FAULT, .a = i});
+	for (uint32_t i = 0; i < plot->relay_count; i++)
+		sim_queue_put(queue,
+		    (struct sim_event){.at_us = i * sim_rng_between(&world->rng, 0, SEC),
+		        .what = SIM_RELAY_START,
+		        .relay = (uint8_t)i});
+	sim_queue_put(queue, (struct sim_event){.at_us = SEC, .what = SIM_WATCH});
+	sim_queue_put(queue,
+	    (struct sim_event){
+	        .at_us = plot->person_often_ms > 0 ? plot->person_often_ms * INT64_C(1000) : plot->faults_end_us,
+	        .what = SIM_PERSON});
+}
+
+static void
+tell_plot(struct sim_world *world)
+{
+	static const char *const orders[] = {"none", "unless_failure", "always"};
+	const struct sim_plot *plot = &world->plot;
+	const struct ob_engine_config *config = &plot->config;
+	const struct ob_retry_policy *retry = &config->retry;
+	const struct ob_quotas *quotas = &config->quotas;
+
+	SIM_TELL(world, "seed %llu: %u messages, %u faults, %u relays, read by %s, lease %lld ms",
+	    (unsigned long long)plot->seed, plot->message_count, plot->fault_count, plot->relay_count,
+	    plot->by_intervals ? "intervals" : "commit", (long long)config->lease_ms);
+	SIM_TELL(world, "window %u, %llu bytes; fetch %u; parked window %u; in flight %u, sink %u; submit %u",
+	    config->window_count_max, (unsigned long long)config->window_bytes_max,
+	    config->fetch_count_max, config->parked_window_max, config->in_flight_max,
+	    config->sink.in_flight_max, config->submit_count_max);
+	SIM_TELL(world, "order %s, %s; retry after %lld to %lld ms, %u attempts, %lld ms; rejects %s",
+	    orders[config->sink.order], retry->hold_key ? "hold_key" : "dead_letter",
+	    (long long)retry->first_ms, (long long)retry->max_ms, retry->attempts_max,
+	    (long long)retry->age_max_ms, retry->reject_retries ? "are retried" : "kill");
+	SIM_TELL(world, "settle every %lld ms, park after %lld ms, probe %lld to %lld ms, storm %u, verdict %lld ms",
+	    (long long)config->settle_every_ms, (long long)config->park_after_ms,
+	    (long long)config->probe_first_ms, (long long)config->probe_max_ms, config->storm_limit,
+	    (long long)config->verdict_ms);
+	SIM_TELL(world, "quotas: %llu parked, %u of a key, %u keys, %llu scheduled, %llu dead",
+	    (unsigned long long)quotas->parked_rows, quotas->parked_rows_of_key, quotas->parked_keys,
+	    (unsigned long long)quotas->scheduled_rows, (unsigned long long)quotas->dead_rows);
+}
+
+static void
+begin(struct sim_world *world, uint64_t seed)
+{
+	world->rng.state = seed * UINT64_C(0xd1342543de82ef95) + 1;
+	(void)sim_rng_next(&world->rng);
+	sim_plot_draw(&world->plot, seed, &world->rng);
+	sim_queue_clear(&world->queue);
+	sim_ledger_begin(&world->ledger, &world->plot);
+	sim_store_begin(&world->store, &world->plot, &world->ledger);
+	memset(&world->recipient, 0, sizeof(world->recipient));
+	memset(&world->counts, 0, sizeof(world->counts));
+	world->now_us = 0;
+	world->trouble_until_us = 0;
+	world->quiet_since_us = -1;
+	world->faults_active = 0;
+	world->over = false;
+	world->deadline_us = world->plot.heal_us +
+	    (world->ledger.calm_limit_s + 1200) * SEC;
+	for (uint32_t i = 0; i < SIM_RELAYS_MAX; i++) {
+		struct sim_relay *relay = &world->relays[i];
+
+		relay->world = world;
+		relay->index = (uint8_t)i;
+		relay->alive = false;
+		relay->life = 0;
+		relay->holds = false;
+		relay->steps = 0;
+		relay->sent_seen = 0;
+		relay->sink.count = 0;
+		relay->crowd = 0;
+		relay->crowd_at_ms = -1;
+	}
+}
+
+bool
+sim_world_play(struct sim_world *world, uint64_t seed)
+{
+	struct sim_event event;
+
+	begin(world, seed);
+	tell_plot(world);
+	put_plot(world);
+	while (!world->over && !world->ledger.failed && sim_queue_take(&world->queue, &event)) {
+		world->now_us = event.at_us;
+		happens(world, &event);
+	}
+	if (!world->ledger.failed)
+		sim_ledger_end(&world->ledger);
+	for (uint32_t i = 0; i < SIM_RELAYS_MAX; i++) {
+		if (world->relays[i].alive)
+			sim_relay_crash(&world->relays[i]);
+		sim_relay_free(&world->relays[i]);
+	}
+	if (world->coverage != NULL && !world->ledger.failed)
+		sim_coverage_story(world->coverage, world->plot.message_count,
+		    (uint32_t)world->counts.crashes, (uint32_t)world->counts.outages,
+		    &world->store.counts);
+	return !world->ledger.failed;
+}
+
+void
+sim_world_free(struct sim_world *world)
+{
+	for (uint32_t i = 0; i < SIM_RELAYS_MAX; i++)
+		sim_relay_free(&world->relays[i]);
+	sim_queue_free(&world->queue);
+}

@@ -18,6 +18,8 @@ world_step_ends(void)
 {
 }
 
+static void tell(struct world *w, const char *format, ...) OB_PRINTF(2, 3);
+
 static void
 tell(struct world *w, const char *format, ...)
 {

@@ -83,6 +83,15 @@ heed(struct ob_store_thread *thread, int code)
 	}
 }
 
+static void
+trim_soon(struct ob_store_thread *thread)
+{
+	if (thread->trim_wanted)
+		return;
+	thread->trim_wanted = true;
+	thread->trim_at_ms = ob_now_ms() + TRIM_AFTER_MS;
+}
+
 /* ---- the jobs ---- */
 
 int
@@ -132,6 +141,9 @@ ob_store_job_acquire(struct ob_store_thread *thread)
 		pthread_mutex_unlock(&thread->lock);
 		if (!answer.acquired.goes_on)
 			thread->settled_through = 0;
+		/* The relay before may have left something to give back. */
+		if (thread->held)
+			trim_soon(thread);
 	}
 	answer.code = (enum ob_code)code;
 	memcpy(answer.text, error.text, sizeof(answer.text));
@@ -187,10 +199,8 @@ ob_store_job_settle(struct ob_store_thread *thread)
 				 : fail_not_connected(&error);
 	heed(thread, code);
 	if (code == OB_OK) {
-		if (settle->through > thread->settled_through && !thread->trim_wanted) {
-			thread->trim_wanted = true;
-			thread->trim_at_ms = ob_now_ms() + TRIM_AFTER_MS;
-		}
+		if (settle->through > thread->settled_through)
+			trim_soon(thread);
 		thread->settled_through = settle->through;
 		OB_CRASH_POINT("C8");
 	}

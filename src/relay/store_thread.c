@@ -12,6 +12,8 @@
 #define REPORT_EVERY_MS 200
 /* A trim that is overdue by so much comes before fetches. */
 #define TRIM_OVERDUE_MS 1000
+/* How long the relay may trim when it ends by itself. */
+#define TRIM_LAST_MS 2000
 /* How long a store that is busy when the relay starts may be so. */
 #define OPEN_PATIENCE_MS   5000
 #define UNTIL_IDLE_WAIT_MS 20
@@ -172,6 +174,17 @@ open_patiently(struct ob_store_thread *thread, struct ob_error *error)
 	return code;
 }
 
+/* A relay that ends when all is sent must not leave the space to one that may never be run for longer. */
+static void
+trim_last(struct ob_store_thread *thread)
+{
+	int64_t until = ob_now_ms() + TRIM_LAST_MS;
+
+	while (thread->config.until_idle && thread->release && thread->held && thread->connected &&
+	       thread->trim_wanted && ob_now_ms() < until)
+		ob_store_job_trim(thread);
+}
+
 static void
 release_lease(struct ob_store_thread *thread)
 {
@@ -218,6 +231,7 @@ store_thread_main(void *argument)
 			break;
 		}
 	}
+	trim_last(thread);
 	release_lease(thread);
 	thread->handle.ops->close(thread->handle.store);
 	thread->connected = false;

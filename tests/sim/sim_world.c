@@ -12,6 +12,8 @@
 /* How long it is watched when it has nothing to do, and how many steps it may take then. */
 #define IDLE_US    (30 * SEC)
 #define IDLE_STEPS 60
+/* For how many seconds it may be seen doing nothing while something is there to be read. */
+#define IDLE_S_MAX 15
 
 void
 sim_tell(struct sim_world *world, const char *format, ...)
@@ -154,12 +156,27 @@ fault_ends(struct sim_world *world, const struct sim_fault *fault)
 
 /* ---- once a second ---- */
 
+/* Deliveries that will never be answered take all the room there is, until they time out. */
+static bool
+is_clogged(const struct sim_world *world, const struct sim_relay *relay)
+{
+	uint32_t most = relay->sink.limits.in_flight_max;
+	uint32_t unanswered = 0;
+
+	if (most > world->plot.config.in_flight_max)
+		most = world->plot.config.in_flight_max;
+	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
+		unanswered += relay->sink.slots[i].state == SIM_ANSWERED &&
+		    relay->sink.slots[i].receipt.fate == OB_FATE_UNKNOWN;
+	return unanswered * 2 >= most;
+}
+
 /* Nothing is wrong, and has not been for long enough to have got over it. */
 static bool
 is_calm(struct sim_world *world)
 {
 	const struct ob_engine_config *config = &world->plot.config;
-	bool someone_works = false;
+	bool someone_works = false, clogged = false;
 	int64_t margin_us = (config->probe_max_ms * 2 + config->lease_ms * 2 + 5000) * 1000;
 	bool trouble = world->faults_active > 0 || world->now_us < world->recipient.crashed_until_us ||
 	    world->store.paused;
@@ -168,11 +185,12 @@ is_calm(struct sim_world *world)
 		const struct sim_relay *relay = &world->relays[i];
 
 		trouble |= !relay->alive || relay->frozen_until_us > world->now_us || relay->down_seen;
+		clogged |= relay->alive && relay->sink.count > 0 && is_clogged(world, relay);
 		someone_works |= relay->alive && relay->holds && relay->report.state == OB_STATE_RUNNING;
 	}
 	if (trouble)
 		world->trouble_until_us = world->now_us + margin_us;
-	return someone_works && world->now_us >= world->trouble_until_us;
+	return someone_works && !clogged && world->now_us >= world->trouble_until_us;
 }
 
 static bool
@@ -221,12 +239,39 @@ watch_quiet(struct sim_world *world)
 	}
 }
 
+/* Something could be read, nothing is in flight, no call is under way, second after second. */
+static void
+watch_idleness(struct sim_world *world, bool calm)
+{
+	static const struct ob_fetch anything = {.count_max = 1, .parked_max = 1};
+
+	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
+		struct sim_relay *relay = &world->relays[i];
+		bool is_busy = relay->sink.count > 0 || (relay->in_call && !relay->waiting);
+		int64_t due_us;
+
+		if (!relay->alive || !relay->holds)
+			continue;
+		world->store.now_us = world->now_us;
+		if (!sim_store_has_news(&world->store, &relay->session, &anything, &due_us))
+			relay->idle_s = 0;
+		else if (calm && !is_busy)
+			relay->idle_s++;
+		if (relay->idle_s > IDLE_S_MAX)
+			sim_ledger_fail(&world->ledger, "P5",
+			    "relay %u does nothing though there are messages for it", i);
+	}
+}
+
 static void
 watch(struct sim_world *world)
 {
+	bool calm = is_calm(world);
+
 	for (uint32_t i = 0; i < world->plot.relay_count; i++)
 		sim_relay_watch(&world->relays[i]);
-	sim_ledger_watch(&world->ledger, world->now_us, is_calm(world));
+	sim_ledger_watch(&world->ledger, world->now_us, calm);
+	watch_idleness(world, calm);
 	watch_quiet(world);
 	if (world->now_us > world->deadline_us && !world->over) {
 		const struct sim_store *store = &world->store;
@@ -394,6 +439,7 @@ begin(struct sim_world *world, uint64_t seed)
 		relay->life = 0;
 		relay->holds = false;
 		relay->steps = 0;
+		relay->idle_s = 0;
 		relay->sent_seen = 0;
 		relay->sink.count = 0;
 		relay->crowd = 0;

@@ -96,6 +96,7 @@ struct sim_relay {
 	uint32_t crowd;
 	bool down_seen;           /* a receipt said so, and nothing was sent since */
 	uint64_t sent_seen;
+	uint32_t idle_s;
 	int64_t drain_deadline_us;
 };
 

@@ -24,12 +24,9 @@ module_path(char *path, const char *directory, size_t size, const char *scheme)
 	return length > 0 && length < PATH_SIZE && access(path, F_OK) == 0;
 }
 
-/* OUTBOX_MODULE_PATH is not heeded in a process that runs with more rights than its caller. */
 static bool
-module_find(char *path, const char *scheme)
+module_find(char *path, const char *at, const char *scheme)
 {
-	const char *at = secure_getenv("OUTBOX_MODULE_PATH");
-
 	while (at != NULL && *at != '\0') {
 		size_t size = strcspn(at, ":");
 
@@ -78,13 +75,14 @@ ob_module_check(const struct ob_module *module, const char *path, struct ob_erro
 }
 
 int
-ob_module_load(const char *scheme, const struct ob_module **module, struct ob_error *error)
+ob_module_load_from(const char *directories, const char *scheme, const struct ob_module **module,
+		    struct ob_error *error)
 {
 	char path[PATH_SIZE];
 	void *library;
 
 	*module = NULL;
-	if (!scheme_is_plain(scheme) || !module_find(path, scheme))
+	if (!scheme_is_plain(scheme) || !module_find(path, directories, scheme))
 		return OB_OK;
 	/* A second load of the same file gives the same library, so nothing need be remembered; it is never closed. */
 	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -95,4 +93,11 @@ ob_module_load(const char *scheme, const struct ob_module **module, struct ob_er
 		return ob_error_set(error, OB_CONFIG,
 				    "%s: is no module of outbox, it has no symbol ob_module", path);
 	return ob_module_check(*module, path, error);
+}
+
+int
+ob_module_load(const char *scheme, const struct ob_module **module, struct ob_error *error)
+{
+	/* Not heeded in a process that runs with more rights than its caller. */
+	return ob_module_load_from(secure_getenv("OUTBOX_MODULE_PATH"), scheme, module, error);
 }

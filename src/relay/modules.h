@@ -8,6 +8,10 @@
    load, is no module, or has another version of a contract. */
 int ob_module_load(const char *scheme, const struct ob_module **module, struct ob_error *error);
 
+/* The same from `directories`, colon separated (NULL: none), before the module directory. */
+int ob_module_load_from(const char *directories, const char *scheme,
+			const struct ob_module **module, struct ob_error *error);
+
 /* OB_CONFIG, with both versions, unless the module and all in it have the versions of this program. */
 int ob_module_check(const struct ob_module *module, const char *path, struct ob_error *error);
 

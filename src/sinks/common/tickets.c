@@ -54,6 +54,7 @@ ob_tickets_take(struct ob_tickets *tickets, struct ob_receipt *receipts, size_t 
 		    .ticket = slot->ticket,
 		    .fate = slot->fate,
 		    .reached = slot->reached,
+		    .retry_after_ms = slot->retry_after_ms,
 		    .code = slot->code,
 		    .text = slot->text,
 		};

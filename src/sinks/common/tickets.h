@@ -17,6 +17,8 @@ struct ob_ticket {
 	const char *code; /* constant text */
 	const char *text; /* the sink's; it must not change it before `ob_tickets_answered` is 0 */
 	uint64_t mark;    /* the sink's own: how far its output is once this one is written */
+	uint64_t line_size; /* the sink's own: how much of it is this one's */
+	uint32_t retry_after_ms;
 	enum ob_fate fate;
 	bool reached;
 };

@@ -1,20 +1,9 @@
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cm.h"
 
+#include "modules.h"
 #include "registry.h"
-
-/* The process has one thread here, so its environment may change. */
-static void
-look_in(const char *directories)
-{
-	static char entry[4096];
-
-	snprintf(entry, sizeof(entry), "OUTBOX_MODULE_PATH=%s", directories);
-	assert_int_equal(putenv(entry), 0);
-}
 
 static void
 built_in_ones_are_found_by_scheme(void **state)
@@ -78,32 +67,45 @@ a_url_needs_a_scheme(void **state)
 static void
 a_module_is_loaded_when_its_scheme_is_used(void **state)
 {
-	const struct ob_sink_ops *sink, *again;
-	const struct ob_store_ops *store;
+	const struct ob_module *module, *again;
 	struct ob_error error;
 
 	(void)state;
-	look_in("/nowhere:" MODULES_GOOD);
-	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_OK);
-	assert_string_equal(sink->name, "pigeon");
-	assert_int_equal(ob_registry_find_sink("pigeon:loft", &again, &error), OB_OK);
-	assert_ptr_equal(sink, again);
-	/* It has no store: that is no module's failure, but nothing serves the URL. */
-	assert_int_equal(ob_registry_find_store("pigeon:loft", &store, &error), OB_CONFIG);
+	assert_int_equal(ob_module_load_from("/nowhere:" MODULES_GOOD, "pigeon", &module, &error),
+			 OB_OK);
+	assert_non_null(module);
+	assert_string_equal(module->sinks[0]->name, "pigeon");
+	assert_int_equal(ob_module_load_from(MODULES_GOOD, "pigeon", &again, &error), OB_OK);
+	assert_ptr_equal(module, again);
+}
+
+static void
+a_scheme_without_a_module_is_no_error(void **state)
+{
+	const struct ob_module *module;
+	struct ob_error error;
+
+	(void)state;
+	assert_int_equal(ob_module_load_from(MODULES_GOOD, "raven", &module, &error), OB_OK);
+	assert_null(module);
+	assert_int_equal(ob_module_load_from(NULL, "pigeon", &module, &error), OB_OK);
+	assert_null(module);
+	/* What could name a file elsewhere is never looked for. */
+	assert_int_equal(ob_module_load_from(MODULES_GOOD, "x/../pigeon", &module, &error), OB_OK);
+	assert_null(module);
 }
 
 static void
 a_module_of_another_version_is_refused(void **state)
 {
-	const struct ob_sink_ops *sink;
+	const struct ob_module *module;
 	struct ob_error error;
 
 	(void)state;
-	look_in(MODULES_OLD);
-	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_CONFIG);
+	assert_int_equal(ob_module_load_from(MODULES_OLD, "pigeon", &module, &error), OB_CONFIG);
 	assert_non_null(strstr(error.text, "version 99 of the module contract"));
-	look_in(MODULES_OLD_SINK);
-	assert_int_equal(ob_registry_find_sink("pigeon:loft", &sink, &error), OB_CONFIG);
+	assert_int_equal(ob_module_load_from(MODULES_OLD_SINK, "pigeon", &module, &error),
+			 OB_CONFIG);
 	assert_non_null(
 	    strstr(error.text, "sink pigeon is made for version 98 of the sink contract"));
 }
@@ -117,6 +119,7 @@ main(void)
 	    cmocka_unit_test(an_unknown_scheme_is_answered_with_the_nearest),
 	    cmocka_unit_test(a_url_needs_a_scheme),
 	    cmocka_unit_test(a_module_is_loaded_when_its_scheme_is_used),
+	    cmocka_unit_test(a_scheme_without_a_module_is_no_error),
 	    cmocka_unit_test(a_module_of_another_version_is_refused),
 	};
 

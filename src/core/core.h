@@ -89,6 +89,7 @@ struct parked {
 	uint32_t handed; /* handed out, and not yet told of by a settle */
 	bool held;
 	bool held_pending;
+	bool closed; /* the head of what is handed out has failed: rows of it go back */
 	bool touched;
 	struct parked *next; /* of those touched by the settle under way, or free */
 };
@@ -160,6 +161,7 @@ struct recipient {
 	enum mood mood;
 	bool storm; /* down by a storm of failures, not by its own word */
 	bool probing;
+	bool unproven; /* not taken for down any more, but nothing was sent since */
 	int64_t probe_at_ms;
 	int64_t pause_ms;
 	uint64_t sent;
@@ -219,7 +221,9 @@ struct fetching {
 	uint32_t session;
 	uint32_t change; /* parked rows handed out before an acquire are forgotten */
 	uint32_t parked_asked;
-	int64_t not_before_ms;
+	int64_t not_before_ms; /* the store was busy */
+	int64_t
+	    poll_at_ms; /* the store cannot be left to wait, as there is no room for what may come */
 	int64_t settled_due_ms; /* of rows that were parked while it was under way */
 	uint32_t busy_count;
 };

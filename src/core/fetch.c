@@ -8,7 +8,9 @@
 #include "core.h"
 
 #define BUSY_FIRST_MS 10
-#define BUSY_MAX_MS   1000
+/* When the store cannot be left to wait. */
+#define POLL_MS     50
+#define BUSY_MAX_MS 1000
 /* Rows that were read past are remembered lazily: all it saves is reading them again. */
 #define PASSED_WAIT_MS 1000
 
@@ -57,7 +59,9 @@ fetch_begin(struct ob_engine *engine, uint32_t rows, uint32_t parked)
 	fetching->change = engine->changes;
 	fetching->parked_asked = parked;
 	fetching->settled_due_ms = OB_NEVER;
-	if (parked > 0 && engine->parked.due_ms <= engine->now_ms)
+	/* One that must not bring parked rows would sleep on when there is room for them again. */
+	if (parked == 0 ? engine->parked.rows + engine->parked.scheduled > 0
+			: engine->parked.due_ms <= engine->now_ms)
 		fetching->may_wait = false;
 	action->may_wait = fetching->may_wait;
 	action->fetch = (struct ob_fetch){
@@ -76,7 +80,8 @@ ob_fetching_advance(struct ob_engine *engine)
 	uint32_t rows, parked;
 
 	if (fetching->under_way || engine->session.hold != HOLD_HELD || engine->session.paused ||
-	    engine->paused || engine->draining || fetching->not_before_ms > engine->now_ms)
+	    engine->paused || engine->draining ||
+	    ob_core_max(fetching->not_before_ms, fetching->poll_at_ms) > engine->now_ms)
 		return;
 	rows = ob_fetching_starves(engine) ? 0 : ob_window_room(engine);
 	parked = parked_room(engine);
@@ -130,6 +135,8 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 	engine->stats.fetched += batch->count;
 	fetching->was_empty = batch->count == 0 && !batch->more;
 	fetching->more = batch->more;
+	if (fetching->was_empty && !fetching->may_wait && fetching->parked_asked == 0)
+		fetching->poll_at_ms = ob_core_later(engine->now_ms, POLL_MS);
 	/* Nothing came though there is something: it is larger than the room that was left. */
 	if (batch->count == parked && batch->more && engine->window.bytes > 0)
 		fetching->need_room = true;

@@ -166,6 +166,8 @@ ob_parked_end(struct ob_engine *engine, struct entry *entry, enum end end)
 		ob_settling_soon(engine, engine->config.settle_every_ms);
 		return;
 	}
+	if (end != END_SENT && lane->parked != NULL)
+		lane->parked->closed = true;
 	while (end != END_SENT && (first = ob_list_first(&lane->run)) != NULL) {
 		struct entry *other = OB_CONTAINER_OF(first, struct entry, chain);
 

@@ -146,6 +146,7 @@ ob_recipient_sent(struct ob_engine *engine, bool probe)
 
 	recipient->sent++;
 	recipient->streak_count = 0;
+	recipient->unproven = false;
 	while ((first = ob_list_first(&recipient->verdicts)) != NULL)
 		ob_retry_believe(engine, OB_CONTAINER_OF(first, struct entry, link));
 	if (recipient->mood == MOOD_UP)
@@ -160,7 +161,8 @@ ob_recipient_sent(struct ob_engine *engine, bool probe)
 	}
 }
 
-/* Whether the message is itself to blame. It is not in `ready`, so who is there is another. */
+/* Whether the message is itself to blame; then nothing is known against the recipient, and the next one may go. The
+   message is not in `ready`, so who is there is another. */
 static bool
 blame(struct ob_engine *engine, struct entry *entry)
 {
@@ -171,7 +173,12 @@ blame(struct ob_engine *engine, struct entry *entry)
 	entry->blame_mark = recipient->sent;
 	if (entry->blames < BLAMES)
 		entry->blames++;
-	return entry->blames == BLAMES && (other_sent || alone);
+	if (entry->blames < BLAMES || !(other_sent || alone))
+		return false;
+	recipient->unproven = !recipient->storm;
+	ramp_begin(engine);
+	recipient->pause_ms = engine->config.probe_first_ms;
+	return true;
 }
 
 bool

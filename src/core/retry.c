@@ -107,6 +107,9 @@ ob_retry_rejected(struct ob_engine *engine, struct entry *entry, const struct ob
 	entry->due_ms = ob_core_later(engine->now_ms, engine->config.verdict_ms);
 	entry->listed = true;
 	ob_list_push_back(&engine->recipient.verdicts, &entry->link);
+	/* Its successor may be listed already. */
+	if (entry->lane != NULL)
+		ob_lanes_update(engine, entry->lane);
 }
 
 static void

@@ -87,7 +87,7 @@ window_drop(struct ob_engine *engine)
 	engine->session.number++;
 	engine->fetching.was_empty = false;
 	engine->fetching.need_room = false;
-	engine->fetching.not_before_ms = 0;
+	engine->fetching.not_before_ms = engine->fetching.poll_at_ms = 0;
 }
 
 static void
@@ -216,6 +216,7 @@ session_begin(struct ob_engine *engine, const struct ob_event *event)
 		parked_forget(engine);
 	engine->changes++;
 	engine->fetching.was_empty = false;
+	engine->fetching.not_before_ms = engine->fetching.poll_at_ms = 0;
 	ob_lanes_clear(engine);
 	ob_parked_load(engine, event->acquired, event->lanes);
 	ob_window_rebuild(engine);

@@ -51,8 +51,12 @@ settle_make(struct ob_engine *engine)
 	settling->full = NULL;
 	settling->settle.through = ob_walk_make(engine);
 	/* A replay parks what is parked already, so that our count may be too high. */
-	if (settling->full != NULL && engine->now_ms - engine->parked.loaded_ms >= FULL_RELOAD_MS)
-		settling->wants_reload = true;
+	if (settling->full != NULL) {
+		int64_t again_ms = ob_core_later(engine->parked.loaded_ms, FULL_RELOAD_MS);
+
+		settling->due_ms = ob_core_max(again_ms, engine->now_ms + 1);
+		settling->wants_reload = settling->wants_reload || again_ms <= engine->now_ms;
+	}
 	if (settling->settle.through < engine->window.first &&
 	    settling->settle.outcome_count == 0 && !(passed && passed_due)) {
 		if (settling->wants_reload)
@@ -70,6 +74,19 @@ settle_make(struct ob_engine *engine)
 
 /* ---- when ---- */
 
+/* The window starves for room, and only a settle takes its first entry out of the way. */
+static bool
+must_be_put_away(const struct ob_engine *engine)
+{
+	const struct window *window = &engine->window;
+	const struct entry *entry = ob_window_at(window, window->prefix);
+
+	if (engine->settling.due_ms == OB_NEVER || window->prefix == window->next)
+		return false;
+	return entry->scheduled || entry->awaits == AWAITS_SETTLE ||
+	       (entry->awaits == AWAITS_TURN && entry->lane != NULL && entry->lane->parked != NULL);
+}
+
 static bool
 settle_is_due(const struct ob_engine *engine)
 {
@@ -82,9 +99,11 @@ settle_is_due(const struct ob_engine *engine)
 		return true;
 	if (passable > 0 && passable >= most / 2)
 		return true;
-	if (!settling->tight || passable == 0)
+	if (!settling->tight)
 		return false;
-	return passable >= share || engine->window.prefix == engine->window.next;
+	return passable > 0 && engine->window.prefix == engine->window.next
+		   ? true
+		   : passable > share || must_be_put_away(engine);
 }
 
 void

@@ -72,11 +72,12 @@ find(const struct ob_engine *engine)
 					"paused by a person; `outbox resume` goes on"};
 	if (engine->paused)
 		return (struct finding){OB_STATE_PAUSED, "paused_here", "paused in this relay"};
-	if (ob_recipient_is_down(engine))
-		return find_of_recipient(engine);
+	/* Before what mends itself: this needs a person. */
 	if (engine->settling.full != NULL)
 		return (struct finding){OB_STATE_FULL, engine->settling.full,
 					quota_text(engine->settling.full)};
+	if (ob_recipient_is_down(engine) || engine->recipient.unproven)
+		return find_of_recipient(engine);
 	return (struct finding){OB_STATE_RUNNING, "", ""};
 }
 

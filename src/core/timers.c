@@ -140,6 +140,7 @@ wake_by_store(const struct ob_engine *engine, int64_t *at)
 	if (!engine->fetching.under_way && engine->session.hold == HOLD_HELD && !engine->paused &&
 	    !engine->session.paused && !engine->draining) {
 		wake_by(engine, at, engine->fetching.not_before_ms);
+		wake_by(engine, at, engine->fetching.poll_at_ms);
 		wake_by(engine, at, engine->parked.due_ms);
 	}
 }

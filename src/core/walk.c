@@ -100,18 +100,22 @@ is_ambiguous(const struct entry *entry)
 static void
 parked_count(struct ob_engine *engine, const struct entry *entry, int64_t rows)
 {
+	struct settling *settling = &engine->settling;
 	struct parked *parked;
 
+	/* After a change such a row may be gone already: the counts are loaded again once this is told. */
+	if (engine->session.retained)
+		return;
 	if (rows < 0 && entry->scheduled)
-		engine->settling.scheduled--;
+		settling->scheduled--;
 	else if (rows < 0 && !is_ambiguous(entry))
-		engine->settling.rows--;
-	/* After a change the counts are loaded again once this is told. */
-	if (entry->row->lane == 0 || engine->session.retained)
+		settling->rows--;
+	if (entry->row->lane == 0)
 		return;
 	parked = ob_parked_find(engine, entry->row->lane);
 	OB_CHECK(parked != NULL);
 	parked->handed--;
+	parked->closed = false;
 	touch(engine, parked, rows);
 }
 
@@ -249,6 +253,9 @@ walk_park(struct ob_engine *engine, struct entry *entry)
 static bool
 walk_lone(struct ob_engine *engine, struct entry *entry)
 {
+	/* The rows that fill it are part of this settle: it is not full before that is confirmed. */
+	if (entry->lane->parked->rows < engine->config.quotas.parked_rows_of_key)
+		return false;
 	if (engine->config.retry.hold_key) {
 		engine->settling.full = "parked_rows_of_key_full";
 		return false;

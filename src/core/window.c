@@ -131,6 +131,10 @@ parked_row_add(struct ob_engine *engine, const struct ob_row *row, uint16_t batc
 
 		OB_CHECK(parked != NULL);
 		parked->handed++;
+		if (parked->closed) {
+			ob_parked_end(engine, entry, END_BACK);
+			return;
+		}
 	}
 	ob_lanes_add(engine, entry);
 }
@@ -174,6 +178,7 @@ ob_window_free_parked(struct ob_engine *engine, struct entry *entry)
 	ob_window_unuse(engine, entry->batch);
 	entry->row = NULL;
 	window->pool_free[window->pool_free_count++] = entry;
+	engine->fetching.poll_at_ms = 0;
 }
 
 void

@@ -97,7 +97,7 @@ def fill(path, messages, batch=1000):
 
 
 def relay(path, sink, *options):
-    return [OUTBOX, "relay", f"sqlite:{path}", "--to", sink, *options]
+    return [OUTBOX, "relay", f"sqlite:{path}", "--to", sink, "--log-level", "warn", *options]
 
 
 def checkpoint_of(path, subscription="default"):

@@ -84,7 +84,6 @@ database_make(struct bench *it, struct ob_error *error)
 {
 	const char *parent =
 	    it->options->directory != NULL ? it->options->directory : getenv("TMPDIR");
-	struct ob_store_handle handle;
 	int rc;
 
 	(void)snprintf(it->directory, sizeof(it->directory), "%s/outbox-bench-XXXXXX",
@@ -95,11 +94,7 @@ database_make(struct bench *it, struct ob_error *error)
 		return rc;
 	}
 	(void)snprintf(it->url, sizeof(it->url), "sqlite:%s/bench.db", it->directory);
-	rc = ob_database_open(it->cli, it->url, NULL, OB_DATABASE_CREATE, &handle, error);
-	if (rc == OB_OK)
-		rc = handle.ops->migrate(handle.store, OB_MIGRATE_APPLY, NULL, NULL, error);
-	ob_store_handle_free(&handle);
-	return rc;
+	return ob_database_migrate(it->cli, it->url, NULL, true, NULL, NULL, error);
 }
 
 static void

@@ -18,18 +18,29 @@ static const struct ob_option init_table[] = {
     {0},
 };
 
-struct migrations {
-	unsigned all, applied;
-};
-
 static void
-migration_count(void *context, const struct ob_migration *migration)
+missing_note(void *context, const struct ob_migration *migration)
 {
-	struct migrations *migrations = context;
+	if (!migration->applied)
+		*(bool *)context = true;
+}
 
-	migrations->all++;
-	if (migration->applied)
-		migrations->applied++;
+/* The tables of this program's version are there already. */
+static bool
+is_up_to_date(struct ob_cli *cli, const char *url, const struct init_options *options)
+{
+	struct ob_store_handle handle;
+	bool missing = false;
+	int rc =
+	    ob_database_open(cli, url, &options->store_options, OB_DATABASE_READ, &handle, NULL);
+
+	if (rc == OB_OK)
+		rc = handle.ops->migrate(handle.store, OB_MIGRATE_STATUS, missing_note, &missing,
+					 NULL);
+	ob_store_handle_free(&handle);
+	/* What is wrong is said by what follows. */
+	cli->exit_status = 0;
+	return rc == OB_OK && !missing;
 }
 
 static void
@@ -53,19 +64,11 @@ init_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct init_options *options = cli->options;
 	const char *url = cli->arguments[0];
-	struct migrations before = {0};
-	struct ob_store_handle handle;
-	int rc =
-	    ob_database_open(cli, url, &options->store_options, OB_DATABASE_CREATE, &handle, error);
+	bool was_there = is_up_to_date(cli, url, options);
+	int rc = ob_database_migrate(cli, url, &options->store_options, true, NULL, NULL, error);
 
-	if (rc == OB_OK)
-		rc = handle.ops->migrate(handle.store, OB_MIGRATE_STATUS, migration_count, &before,
-					 error);
-	if (rc == OB_OK)
-		rc = handle.ops->migrate(handle.store, OB_MIGRATE_APPLY, NULL, NULL, error);
 	if (rc == OB_OK && !options->quiet)
-		next_steps(url, before.applied == before.all);
-	ob_store_handle_free(&handle);
+		next_steps(url, was_there);
 	return rc;
 }
 

@@ -72,6 +72,20 @@ sql_print(const char *url, struct ob_error *error)
 	return rc;
 }
 
+/* Tells and changes nothing. */
+static int
+look(struct ob_cli *cli, enum ob_migrate_mode mode, struct migrating *it, struct ob_error *error)
+{
+	struct ob_store_handle handle;
+	int rc = ob_database_open(cli, cli->arguments[0], &it->options->store_options,
+				  OB_DATABASE_READ, &handle, error);
+
+	if (rc == OB_OK)
+		rc = handle.ops->migrate(handle.store, mode, migration_tell, it, error);
+	ob_store_handle_free(&handle);
+	return rc;
+}
+
 static int
 migrate_run(struct ob_cli *cli, struct ob_error *error)
 {
@@ -79,9 +93,7 @@ migrate_run(struct ob_cli *cli, struct ob_error *error)
 	enum ob_migrate_mode mode = options->status    ? OB_MIGRATE_STATUS
 				    : options->dry_run ? OB_MIGRATE_DRY_RUN
 						       : OB_MIGRATE_APPLY;
-	bool reads = mode != OB_MIGRATE_APPLY;
 	struct migrating it = {.options = options};
-	struct ob_store_handle handle;
 	int rc;
 
 	if (options->print)
@@ -89,10 +101,11 @@ migrate_run(struct ob_cli *cli, struct ob_error *error)
 	ob_json_begin(&it.json);
 	ob_json_open(&it.json, NULL, '{');
 	ob_json_open(&it.json, "migrations", '[');
-	rc = ob_database_open(cli, cli->arguments[0], &options->store_options,
-			      reads ? OB_DATABASE_READ : OB_DATABASE_WRITE, &handle, error);
-	if (rc == OB_OK)
-		rc = handle.ops->migrate(handle.store, mode, migration_tell, &it, error);
+	if (mode == OB_MIGRATE_APPLY)
+		rc = ob_database_migrate(cli, cli->arguments[0], &options->store_options, false,
+					 migration_tell, &it, error);
+	else
+		rc = look(cli, mode, &it, error);
 	ob_json_close(&it.json, ']');
 	ob_json_close(&it.json, '}');
 	if (rc == OB_OK && options->json)
@@ -100,7 +113,6 @@ migrate_run(struct ob_cli *cli, struct ob_error *error)
 	if (rc == OB_OK && options->status && it.missing > 0)
 		cli->exit_status = OB_EXIT_SCHEMA;
 	ob_json_free(&it.json);
-	ob_store_handle_free(&handle);
 	return rc;
 }
 

@@ -1,5 +1,6 @@
 #include "database.h"
 
+#include <poll.h>
 #include <string.h>
 
 int
@@ -44,5 +45,31 @@ ob_database_open(struct ob_cli *cli, const char *url, const struct ob_strings *o
 					  use == OB_DATABASE_READ, error);
 	if (rc != OB_OK)
 		cli->exit_status = ob_database_exit_of(cli, rc);
+	return rc;
+}
+
+int
+ob_database_migrate(struct ob_cli *cli, const char *url, const struct ob_strings *options,
+		    bool create, void (*each)(void *context, const struct ob_migration *migration),
+		    void *context, struct ob_error *error)
+{
+	enum ob_database_use use = create ? OB_DATABASE_CREATE : OB_DATABASE_WRITE;
+	int64_t began_us = cli->host->monotonic_us(cli->host->context);
+	struct ob_store_handle handle;
+	int rc;
+
+	for (;;) {
+		rc = ob_database_open(cli, url, options, use, &handle, error);
+		if (rc == OB_OK)
+			rc = handle.ops->migrate(handle.store, OB_MIGRATE_APPLY, each, context,
+						 error);
+		ob_store_handle_free(&handle);
+		/* Busy: certainly not done. Two that make one database get in each other's way for a moment. */
+		if (rc != OB_BUSY || cli->host->monotonic_us(cli->host->context) - began_us >
+					 (int64_t)OB_DATABASE_PATIENCE_MS * 1000)
+			break;
+		(void)poll(NULL, 0, 20);
+		cli->exit_status = 0;
+	}
 	return rc;
 }

@@ -17,6 +17,16 @@ int ob_database_open(struct ob_cli *cli, const char *url, const struct ob_string
 		     enum ob_database_use use, struct ob_store_handle *handle,
 		     struct ob_error *error);
 
+/*
+ * Opens (and makes, when `create`) the database and brings our tables up to date. Waits for others that do the same, for as
+ * long as OB_DATABASE_PATIENCE_MS. `each` as in store.h; may be NULL.
+ */
+#define OB_DATABASE_PATIENCE_MS 15000
+int ob_database_migrate(struct ob_cli *cli, const char *url, const struct ob_strings *options,
+			bool create,
+			void (*each)(void *context, const struct ob_migration *migration),
+			void *context, struct ob_error *error);
+
 /* OB_CONFIG, with what was probably meant, unless the text has a scheme. */
 int ob_database_url_check(const char *url, struct ob_error *error);
 

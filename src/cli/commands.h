@@ -10,6 +10,7 @@ extern const struct ob_command ob_cmd_dead_discard;
 extern const struct ob_command ob_cmd_dead_list;
 extern const struct ob_command ob_cmd_dead_retry;
 extern const struct ob_command ob_cmd_dead_show;
+extern const struct ob_command ob_cmd_demo;
 extern const struct ob_command ob_cmd_doctor;
 extern const struct ob_command ob_cmd_help;
 extern const struct ob_command ob_cmd_init;

@@ -138,6 +138,12 @@ sim_calls_effect(struct sim_relay *relay)
 
 	if (!relay->in_call)
 		return;
+	/* Stopped here, it goes on later as if nothing had happened, and calls; killed, it never does. */
+	if (call == SIM_CALL_SETTLE && sim_world_moment(relay, SIM_BEFORE_SETTLE)) {
+		if (relay->alive)
+			sim_relay_put(relay, SIM_STORE_EFFECT, 1, 0, 0);
+		return;
+	}
 	failure = draw_failure(relay, call, &done);
 	if (call == SIM_CALL_FETCH && relay->batch == NULL)
 		relay->batch = sim_batch_take(relay);
@@ -158,6 +164,8 @@ sim_calls_effect(struct sim_relay *relay)
 		else if (fetch_waits(relay))
 			return;
 	}
+	if (call == SIM_CALL_SETTLE && sim_world_moment(relay, SIM_AFTER_SETTLE) && !relay->alive)
+		return;
 	sim_relay_put(relay, SIM_STORE_ANSWER, delay_us, 0, 0);
 }
 
@@ -267,9 +275,12 @@ tell_settle(struct sim_relay *relay, enum ob_code code)
 			size += (size_t)snprintf(line + size, sizeof(line) - size, ", %s %u", kinds[it->kind],
 			    relay->world->plot.at_position[it->position]);
 	}
-	SIM_TELL(relay->world, "relay %u settles through %llu%s: %s%s", relay->index,
-	    (unsigned long long)settle->through, line, ob_code_name(code),
-	    relay->has_effect ? " (done all the same)" : "");
+	SIM_TELL(relay->world, "relay %u settles through %llu%s: %s%s; %llu parked, %llu scheduled, %llu dead",
+	    relay->index, (unsigned long long)settle->through, line, ob_code_name(code),
+	    relay->has_effect ? " (done all the same)" : "",
+	    (unsigned long long)relay->world->store.parked_rows,
+	    (unsigned long long)relay->world->store.scheduled_rows,
+	    (unsigned long long)relay->world->store.dead_rows);
 }
 
 static void

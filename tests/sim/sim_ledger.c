@@ -118,6 +118,7 @@ sim_ledger_discarded(struct sim_ledger *ledger, uint32_t message)
 {
 	ledger->messages[message].dead = false;
 	ledger->messages[message].discarded = true;
+	ledger->messages[message].ever_discarded = true;
 	close_open(ledger, message);
 }
 
@@ -149,7 +150,7 @@ message_is_done(const struct sim_ledger *ledger, uint32_t message)
 {
 	const struct sim_ledger_message *state = &ledger->messages[message];
 
-	if (state->accepts > 0 || state->discarded)
+	if (state->accepts > 0 || state->ever_discarded)
 		return true;
 	if (message_of(ledger, message)->deliver_at_us != 0)
 		return true;
@@ -162,7 +163,8 @@ check_order(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 	const struct sim_ledger_message *state = &ledger->messages[message];
 	struct sim_ledger_key *key = &ledger->keys[message_of(ledger, message)->key];
 	int32_t open = key->open;
-	bool exempt = !ledger->plot->config.retry.hold_key && (state->ever_dead || key->past_quota);
+	bool exempt = state->ever_discarded ||
+	    (!ledger->plot->config.retry.hold_key && (state->ever_dead || key->past_quota));
 
 	if (exempt || message_of(ledger, message)->deliver_at_us != 0)
 		return;
@@ -176,7 +178,8 @@ check_order(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 	if (open < 0 || ledger->messages[open].open_session != session)
 		return;
 	if (ledger->messages[open].at_in_key >= state->at_in_key || ledger->messages[open].dead ||
-	    ledger->messages[open].ever_dead || ledger->messages[open].discarded)
+	    ledger->messages[open].ever_dead ||
+	    ledger->messages[open].ever_discarded)
 		return;
 	sim_ledger_fail(ledger, "P3", "message %u of key %d overtook the retry of message %d", message,
 	    message_of(ledger, message)->key, open);

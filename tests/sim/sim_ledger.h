@@ -36,7 +36,7 @@ struct sim_ledger_message {
 	uint32_t at_in_key;
 	bool committed;
 	bool owed;      /* to be accepted (again) */
-	bool dead, ever_dead, discarded;
+	bool dead, ever_dead, discarded, ever_discarded;
 	bool replayed;
 	bool loose;     /* twice in reading or in the database by replays: how often it is sent says nothing */
 };

@@ -160,23 +160,24 @@ sim_store_pause(struct sim_store *store, bool paused)
 	store->epoch++;
 }
 
-static bool
+static void
 revive(struct sim_store *store, uint32_t message)
 {
 	int chain = sim_chain_of(store, message);
+	bool is_parked = store->parked[message].chain >= 0; /* by a replay */
 
-	if (store->parked[message].chain >= 0)
-		return false;
 	store->dead[message] = false;
 	store->dead_rows--;
 	if (chain < SIM_KEYS_MAX && store->holder[chain] == (int16_t)message)
 		store->holder[chain] = -1;
-	store->parked[message] = (struct sim_parked){0};
-	sim_chain_add(store, message, chain);
+	if (!is_parked) {
+		store->parked[message] = (struct sim_parked){0};
+		sim_chain_add(store, message, chain);
+	}
+	store->parked[message].due_us = 0;
 	store->excess++;
 	store->counts.revived++;
 	sim_ledger_revived(store->ledger, message);
-	return true;
 }
 
 static uint32_t
@@ -213,10 +214,9 @@ sim_store_retry(struct sim_store *store, bool parked, bool dead, uint32_t most)
 		                      ? 0
 		                      : store->plot->messages[i].key] != (int16_t)i)
 			continue;
-		if (revive(store, i)) {
-			count++;
-			most--;
-		}
+		revive(store, i);
+		count++;
+		most--;
 	}
 	store->epoch++;
 	return count;

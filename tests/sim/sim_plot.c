@@ -233,6 +233,9 @@ add_fault(struct sim_plot *plot, struct sim_rng *rng, enum sim_fault_kind kind, 
 	    .lasts_us = sim_rng_spread(rng, 10, longest_ms) * MS,
 	    .number = (uint32_t)sim_rng_next(rng),
 	};
+	/* Most of those who are stopped have lost their lease when they go on. */
+	if (kind == SIM_FAULT_FREEZE && sim_rng_chance(rng, 700))
+		fault->lasts_us += plot->config.lease_ms * MS;
 	if (fault->at_us + fault->lasts_us > plot->faults_end_us)
 		fault->lasts_us = plot->faults_end_us - fault->at_us;
 	plot->crash_count += kind == SIM_FAULT_CRASH;
@@ -318,7 +321,7 @@ sim_plot_draw(struct sim_plot *plot, uint64_t seed, struct sim_rng *rng)
 	memset(plot, 0, offsetof(struct sim_plot, messages));
 	memset(&plot->message_count, 0, sizeof(*plot) - offsetof(struct sim_plot, message_count));
 	plot->seed = seed;
-	plot->relay_count = sim_rng_chance(rng, 400) ? 2 : 1;
+	plot->relay_count = sim_rng_chance(rng, 500) ? 2 : 1;
 	plot->by_intervals = sim_rng_chance(rng, 400);
 	plot->faults_end_us = sim_rng_between(rng, 30, 120) * SEC;
 	plot->heal_us = plot->faults_end_us + sim_rng_between(rng, 0, 60) * SEC;

@@ -252,7 +252,8 @@ sim_relay_start(struct sim_relay *relay)
 	relay->frozen_until_us = 0;
 	relay->drain_deadline_us = 0;
 	relay->report = (struct ob_state_report){0};
-	relay->down_seen = false;
+	relay->down_seen = relay->unproven = false;
+	relay->wrong_s = 0;
 	relay->confirmed = relay->bytes_held = 0;
 	relay->lease_until_ms = INT64_MIN;
 	sim_session_begin(&relay->session, sim_rng_next(&world->rng) | 1);
@@ -409,7 +410,12 @@ sim_relay_watch(struct sim_relay *relay)
 
 	if (!relay->alive || relay->frozen_until_us > world->now_us)
 		return;
-	if (relay->holds && relay->down_seen && relay->report.state == OB_STATE_RUNNING)
+	if (relay->holds && relay->down_seen && relay->report.state == OB_STATE_RUNNING &&
+	    relay->session.ordinals > relay->confirmed)
+		relay->wrong_s++;
+	else
+		relay->wrong_s = 0;
+	if (relay->wrong_s > 3)
 		sim_ledger_fail(&world->ledger, "P8",
 		    "relay %u says \"running\", though its recipient is down and took nothing since",
 		    relay->index);

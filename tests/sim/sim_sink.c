@@ -394,12 +394,13 @@ note_receipt(struct sim_relay *relay, const struct sim_delivery *delivery)
 	if (delivery->session != relay->session.number)
 		return;
 	if (delivery->receipt.fate == OB_FATE_DOWN || delivery->receipt.fate == OB_FATE_BLOCKED)
-		relay->down_seen = true;
+		relay->down_seen = relay->unproven = true;
 	/* Whoever answers is there. */
 	if (delivery->receipt.fate == OB_FATE_SENT || delivery->receipt.fate == OB_FATE_REJECT ||
 	    delivery->receipt.fate == OB_FATE_RETRY)
 		relay->down_seen = false;
-	relay->sent_seen += delivery->receipt.fate == OB_FATE_SENT;
+	if (delivery->receipt.fate == OB_FATE_SENT)
+		relay->unproven = false;
 }
 
 void
@@ -409,6 +410,11 @@ sim_sink_poll(struct sim_relay *relay)
 	struct sim_sink *sink = &relay->sink;
 	struct ob_event event = {.kind = OB_EVENT_RECEIPTS, .receipts = receipts};
 
+	if (sim_world_moment(relay, SIM_BEFORE_RECEIPT)) {
+		if (relay->alive)
+			sim_relay_put(relay, SIM_POLL, 1, 0, 0);
+		return;
+	}
 	sink->polling = false;
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
 		struct sim_delivery *it = &sink->slots[i];

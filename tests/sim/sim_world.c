@@ -79,10 +79,34 @@ end_relay(struct sim_world *world, struct sim_relay *relay, int64_t start_again_
 	if (!relay->alive)
 		return;
 	SIM_TELL(world, "relay %u is killed", relay->index);
+	relay->struck = NULL;
 	world->counts.crashes++;
 	sim_relay_crash(relay);
 	sim_queue_put(&world->queue,
 	    (struct sim_event){.at_us = start_again_us, .what = SIM_RELAY_START, .relay = relay->index});
+}
+
+static void
+strike(struct sim_relay *relay, const struct sim_fault *fault)
+{
+	struct sim_world *world = relay->world;
+
+	if (fault->kind == SIM_FAULT_CRASH)
+		end_relay(world, relay, world->now_us + fault->lasts_us);
+	else
+		sim_relay_freeze(relay, world->now_us + fault->lasts_us);
+}
+
+bool
+sim_world_moment(struct sim_relay *relay, enum sim_moment moment)
+{
+	const struct sim_fault *fault = relay->struck;
+
+	if (fault == NULL || fault->number % SIM_MOMENTS != (uint32_t)moment)
+		return false;
+	relay->struck = NULL;
+	strike(relay, fault);
+	return true;
 }
 
 static void
@@ -97,10 +121,11 @@ fault_begins(struct sim_world *world, const struct sim_fault *fault)
 	world->recipient.fault_number = fault->number;
 	switch ((enum sim_fault_kind)fault->kind) {
 	case SIM_FAULT_CRASH:
-		end_relay(world, relay, end_us);
-		break;
 	case SIM_FAULT_FREEZE:
-		sim_relay_freeze(relay, end_us);
+		if (fault->number % SIM_MOMENTS == SIM_AT_ONCE)
+			strike(relay, fault);
+		else
+			relay->struck = fault;
 		break;
 	case SIM_FAULT_DRAIN:
 		sim_relay_drain(relay);
@@ -132,6 +157,14 @@ fault_ends(struct sim_world *world, const struct sim_fault *fault)
 	world->faults_active--;
 	world->recipient.faults[fault->kind]--;
 	switch ((enum sim_fault_kind)fault->kind) {
+	case SIM_FAULT_CRASH:
+	case SIM_FAULT_FREEZE:
+		/* Its moment did not come. */
+		if (relay->struck == fault) {
+			relay->struck = NULL;
+			strike(relay, fault);
+		}
+		break;
 	case SIM_FAULT_DRAIN:
 		/* A supervisor waits no longer. */
 		if (relay->alive && relay->draining)
@@ -233,7 +266,7 @@ watch_quiet(struct sim_world *world)
 			sim_ledger_fail(&world->ledger, "P6", "relay %u took %llu steps with nothing to do",
 			    relay->index, (unsigned long long)(relay->steps - relay->steps_at_quiet));
 		/* One that is down and has nothing left to probe with cannot know better. */
-		if (relay->holds && !relay->down_seen && relay->report.state != OB_STATE_RUNNING)
+		if (relay->holds && !relay->unproven && relay->report.state != OB_STATE_RUNNING)
 			sim_ledger_fail(&world->ledger, "P8", "relay %u says \"%s\" though all is well",
 			    relay->index, ob_state_name(relay->report.state));
 	}
@@ -440,7 +473,7 @@ begin(struct sim_world *world, uint64_t seed)
 		relay->holds = false;
 		relay->steps = 0;
 		relay->idle_s = 0;
-		relay->sent_seen = 0;
+		relay->struck = NULL;
 		relay->sink.count = 0;
 		relay->crowd = 0;
 		relay->crowd_at_ms = -1;

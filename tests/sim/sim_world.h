@@ -44,6 +44,15 @@ struct sim_delivery {
 	struct ob_receipt receipt;
 };
 
+/* At which moment a fault strikes a relay: the worst are in the middle of something. */
+enum sim_moment {
+	SIM_AT_ONCE = 0,
+	SIM_BEFORE_SETTLE, /* a settle is under way, and not done */
+	SIM_AFTER_SETTLE,  /* it is done, and not answered */
+	SIM_BEFORE_RECEIPT,
+	SIM_MOMENTS
+};
+
 struct sim_sink {
 	struct sim_delivery slots[SIM_SLOTS_MAX];
 	struct ob_sink_limits limits;
@@ -95,9 +104,11 @@ struct sim_relay {
 	int64_t crowd_at_ms;      /* steps of one moment */
 	uint32_t crowd;
 	bool down_seen;           /* a receipt said so, and nothing was sent since */
-	uint64_t sent_seen;
-	uint32_t idle_s;
+	bool unproven;            /* the same, but only "sent" ends it */
+	uint32_t idle_s;  /* seconds of doing nothing though there was something */
+	uint32_t wrong_s; /* seconds of saying "running" though it is down */
 	int64_t drain_deadline_us;
+	const struct sim_fault *struck; /* waits for its moment */
 };
 
 /* ---- the story ---- */
@@ -139,6 +150,8 @@ void sim_tell(struct sim_world *world, const char *format, ...) OB_PRINTF(2, 3);
 
 /* About `usual`, sometimes much more. */
 int64_t sim_duration(struct sim_world *world, int64_t usual_us, bool may_be_slow);
+/* The moment has come: a fault that waits for it strikes. True if the relay is dead or stopped now. */
+bool sim_world_moment(struct sim_relay *relay, enum sim_moment moment);
 bool sim_faults_last(const struct sim_world *world);
 
 /* sim_relay.c */

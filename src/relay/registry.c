@@ -18,7 +18,8 @@ static const struct ob_store_ops *const registry_stores[] = {
 };
 
 static const struct ob_sink_ops *const registry_sinks[] = {
-    &ob_sink_http, &ob_sink_file, &ob_sink_exec, &ob_sink_callback, &ob_sink_stdout, &ob_sink_null, NULL,
+    &ob_sink_http,   &ob_sink_file, &ob_sink_exec, &ob_sink_callback,
+    &ob_sink_stdout, &ob_sink_null, NULL,
 };
 
 const struct ob_store_ops *const *

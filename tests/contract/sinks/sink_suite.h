@@ -61,6 +61,8 @@ extern const struct sink_adapter sink_adapter_callback;
 extern const struct sink_adapter sink_adapter_exec_each;
 extern const struct sink_adapter sink_adapter_exec_lines;
 extern const struct sink_adapter sink_adapter_file;
+extern const struct sink_adapter sink_adapter_http;
+extern const struct sink_adapter sink_adapter_http_batch;
 extern const struct sink_adapter sink_adapter_null;
 extern const struct sink_adapter sink_adapter_stdout;
 

@@ -17,6 +17,7 @@ extern const struct ob_command ob_cmd_init;
 extern const struct ob_command ob_cmd_migrate;
 extern const struct ob_command ob_cmd_pause;
 extern const struct ob_command ob_cmd_publish;
+extern const struct ob_command ob_cmd_receive;
 extern const struct ob_command ob_cmd_relay;
 extern const struct ob_command ob_cmd_replay;
 extern const struct ob_command ob_cmd_resume;

@@ -1,0 +1,168 @@
+"""One world for a case: a directory, a database, writers, a recipient, and relays that are started and killed."""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+
+from recipient import Recipient
+from tap import check
+from writers import Writers
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("OUTBOX_BUILD", ROOT / "build")).resolve()
+CRASH_BUILD = pathlib.Path(os.environ.get("OUTBOX_CRASH_BUILD", ROOT / "build-crash")).resolve()
+WINDOW = 256
+
+
+def wait_for(condition, deadline_s, what):
+    """Returns the first true value of `condition`."""
+    until = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {deadline_s} s for {what}")
+        time.sleep(0.005)
+
+
+class Relay:
+    """A relay process."""
+
+    def __init__(self, world, program, arguments, environment):
+        self.log_path = world.directory / f"relay-{len(world.relays)}.log"
+        self.crash_path = world.directory / f"crash-{len(world.relays)}.log"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [str(program), "relay", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "OB_CRASH_LOG": str(self.crash_path), **environment})
+
+    def wait(self, deadline_s, what="the relay to end"):
+        try:
+            return self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"waited {deadline_s} s for {what}; its log:\n{self.log()}") from None
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        return self.wait(10)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def crash(self):
+        """(point, messages in flight) of the crash log, or None."""
+        if not self.crash_path.exists():
+            return None
+        point, in_flight = self.crash_path.read_text().split()
+        return point, int(in_flight)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+
+class World:
+    def __init__(self, directory, build=CRASH_BUILD, journal="wal"):
+        self.directory, self.program = directory, build / "outbox"
+        self.path = directory / "shop.db"
+        self.relays, self.recipient, self.writers = [], None, None
+        check(self.program.exists(), f"{self.program} is not built")
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, what TEXT)")
+        self.run("init", self.url)
+
+    @property
+    def url(self):
+        return f"sqlite:{self.path}"
+
+    def run(self, *command, status=0):
+        done = subprocess.run([str(self.program), *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=60, check=False)
+        check(done.returncode == status, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def receive(self, **options):
+        self.recipient = Recipient(**options)
+        return self.recipient
+
+    def write(self, **options):
+        self.writers = Writers(self.path, **options).start()
+        return self.writers
+
+    def relay(self, *options, crash_at=None, lease="1s", sink=None):
+        environment = {"OB_CRASH_AT": crash_at} if crash_at else {}
+        relay = Relay(self, self.program, [self.url, "--to", sink or self.recipient.url, "--lease", lease, "--window",
+                                           str(WINDOW), *options], environment)
+        self.relays.append(relay)
+        return relay
+
+    def query(self, statement, *values):
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def dead_ids(self):
+        return {row[0] for row in self.query("SELECT id FROM outbox_dead")}
+
+    def all_arrived(self, but=frozenset()):
+        wanted = {message_id for message_id, _, _ in self.writers.committed} - set(but)
+        return wanted <= {receipt.id for receipt in self.recipient.accepted()}
+
+    def check_promises(self, crashes=0):
+        """P1 to P4 from the writers' and the recipient's own logs. Returns the number of duplicates."""
+        committed = {message_id: (key, number) for message_id, key, number in self.writers.committed}
+        dead, accepted = self.dead_ids(), self.recipient.accepted()
+        arrived = {receipt.id for receipt in self.recipient.receipts}
+        check(arrived <= set(committed), f"P1: {len(arrived - set(committed))} arrived that were never committed; "
+              f"{len(arrived & self.writers.rolled_back)} of them rolled back")
+        seen, last, duplicates = set(), {}, 0
+        for receipt in accepted:
+            check(committed[receipt.id] == (receipt.key, receipt.number), f"P4: {receipt.id} arrived as another message")
+            if receipt.id in seen:
+                duplicates += 1
+                continue
+            seen.add(receipt.id)
+            before = last.get(receipt.key, 0)
+            check(receipt.number > before, f"P3: {receipt.key} number {receipt.number} arrived first after {before}")
+            last[receipt.key] = receipt.number
+        lost = set(committed) - seen - dead
+        check(not lost, f"P2: {len(lost)} of {len(committed)} lost, such as {sorted(committed[i] for i in lost)[:5]}")
+        check(duplicates <= WINDOW * crashes, f"P4: {duplicates} duplicates with {crashes} crashes and a window of {WINDOW}")
+        return duplicates
+
+    def end(self):
+        for relay in self.relays:
+            if relay.process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(relay.pid, signal.SIGCONT)
+                relay.process.kill()
+                relay.process.wait()
+        if self.writers is not None:
+            self.writers.stopping.set()
+        if self.recipient is not None:
+            self.recipient.down()
+
+
+@contextlib.contextmanager
+def world(**options):
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="outbox-system-"))
+    it = None
+    try:
+        it = World(directory, **options)
+        yield it
+    except AssertionError as failure:
+        logs = "\n".join(f"-- {relay.log_path.name}\n{relay.log()[-1500:]}" for relay in (it.relays if it else []))
+        raise AssertionError(f"{failure}\n{logs}") from failure
+    finally:
+        if it is not None:
+            it.end()
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""Application processes, as threads with connections of their own, that keep a log of what they committed and rolled back."""
+import json
+import random
+import sqlite3
+import threading
+import time
+import uuid
+
+
+class Writers:
+    """Each writer has keys of its own, so the order in which it commits a key's messages is the key's order."""
+
+    def __init__(self, path, count=2, pause_s=0.004, keys=8, seed=1, padding=0):
+        self.path, self.pause_s, self.keys, self.padding = path, pause_s, keys, padding
+        self.lock = threading.Lock()
+        self.committed, self.rolled_back, self.failures = [], set(), []
+        self.slowest_s = 0.0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._write, args=(number, random.Random(seed * 1000 + number)), daemon=True)
+                        for number in range(count)]
+
+    def start(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        if self.failures:
+            raise AssertionError(f"a writer failed: {self.failures[0]}")
+
+    def _write(self, writer, rng):
+        try:
+            connection = sqlite3.connect(self.path, timeout=20, isolation_level=None)
+            connection.execute("PRAGMA synchronous = OFF")
+            numbers = [0] * self.keys
+            while not self.stopping.is_set():
+                self._transaction(connection, writer, rng, numbers)
+                time.sleep(self.pause_s)
+            connection.close()
+        except Exception as failure:  # told by stop()
+            self.failures.append(repr(failure))
+
+    def _transaction(self, connection, writer, rng, numbers):
+        after, messages = list(numbers), []
+        for _ in range(rng.randint(1, 3)):
+            key = rng.randrange(self.keys)
+            after[key] += 1
+            messages.append((str(uuid.UUID(int=rng.getrandbits(128), version=4)), f"w{writer}-k{key}", after[key]))
+        began = time.monotonic()
+        connection.execute("BEGIN IMMEDIATE")
+        for message_id, key, number in messages:
+            payload = json.dumps({"key": key, "number": number, "padding": "x" * self.padding})
+            connection.execute("INSERT INTO outbox_message (id, topic, partition_key, payload) VALUES (?, 'orders', ?, ?)",
+                               (message_id, key, payload))
+        if rng.random() < 0.2:
+            connection.execute("ROLLBACK")
+            with self.lock:
+                self.rolled_back.update(message_id for message_id, _, _ in messages)
+            return
+        connection.execute("COMMIT")
+        numbers[:] = after
+        with self.lock:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            self.committed.extend(messages)

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,6 +151,61 @@ until_idle_ends_by_itself_with_all_settled(void **state)
 	ob_memory_drop("idle");
 }
 
+/* What the function below has seen. Only the relay's thread writes it, and it has ended when the test reads. */
+struct seen {
+	unsigned calls, sent;
+	unsigned last_of_key[97];
+	bool out_of_order;
+};
+
+static enum ob_fate
+every_tenth_fails_once(void *context, struct ob_callback_delivery *delivery)
+{
+	struct seen *seen = context;
+	char text[32] = "";
+	unsigned number;
+
+	seen->calls++;
+	memcpy(text, delivery->message->id.data, delivery->message->id.size);
+	number = (unsigned)strtoul(text + 3, NULL, 10);
+	if (number % 10 == 0 && delivery->attempt == 1) {
+		snprintf(delivery->code, sizeof(delivery->code), "not_yet");
+		return OB_FATE_RETRY;
+	}
+	if (number < seen->last_of_key[number % 97])
+		seen->out_of_order = true;
+	seen->last_of_key[number % 97] = number;
+	seen->sent++;
+	return OB_FATE_SENT;
+}
+
+static void
+a_function_gets_all_in_order_though_some_fail_at_first(void **state)
+{
+	const struct ob_relay_config config = {.until_idle = true};
+	struct ob_relay_subscription it = subscription("calls", "memory:calls", "callback:");
+	struct seen seen = {0};
+	struct ob_relay_stats stats;
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	(void)state;
+	append_many("calls");
+	it.callback = (struct ob_callback){.context = &seen, .deliver = every_tenth_fails_once};
+	it.retry_first_ms = 10;
+	assert_int_equal(ob_relay_new(&config, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_OK);
+	assert_int_equal(ob_relay_stats(relay, 0, &stats), OB_OK);
+	ob_relay_free(relay);
+	assert_int_equal(seen.sent, MESSAGES);
+	assert_int_equal(seen.calls, MESSAGES + MESSAGES / 10);
+	assert_int_equal(stats.retried, MESSAGES / 10);
+	assert_false(seen.out_of_order);
+	ob_memory_drop("calls");
+}
+
 static void
 a_stop_ends_at_once_and_gives_up_the_lease(void **state)
 {
@@ -260,6 +316,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(several_subscriptions_send_all_while_a_writer_writes),
 	    cmocka_unit_test(until_idle_ends_by_itself_with_all_settled),
+	    cmocka_unit_test(a_function_gets_all_in_order_though_some_fail_at_first),
 	    cmocka_unit_test(a_stop_ends_at_once_and_gives_up_the_lease),
 	    cmocka_unit_test(of_two_relays_one_stands_by),
 	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),

@@ -85,7 +85,6 @@ perform_report(struct ob_runner *runner, const struct ob_state_report *report)
 			    ob_state_name(report->state), report->code[0] != '\0' ? ": " : "",
 			    report->code, runner->report.text[0] != '\0' ? ": " : "",
 			    runner->report.text);
-	runner->published_at_ms = 0;
 	report_state(runner);
 }
 
@@ -386,17 +385,13 @@ publish_counts(struct ob_relay_stats *to, const struct ob_engine_stats *from)
 	to->dead_rows = from->dead_rows_now;
 }
 
-/* Leaves the figures where others can read them, at most once a millisecond. */
+/* Leaves the figures where others can read them. Before each sleep, so that they are never old news. */
 static void
 publish(struct ob_runner *runner)
 {
 	struct ob_relay_stats *stats = &runner->stats;
 	struct ob_store_thread_stats store;
-	int64_t now = ob_now_ms();
 
-	if (now == runner->published_at_ms)
-		return;
-	runner->published_at_ms = now;
 	report_state(runner);
 	ob_store_thread_stats(runner->store, &store);
 	pthread_mutex_lock(&runner->lock);

@@ -78,6 +78,7 @@ struct http_request {
 	struct http_item *items; /* room for `batch` */
 	size_t count;
 	struct ob_formatted content;
+	size_t body_given; /* builds with crash points alone */
 	struct ob_buf signature;
 	struct curl_slist nodes[OB_FIELDS_MAX + 2];
 	/* the answer */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "crash.h"
 #include "http_sink.h"
 #include "rfc3339.h"
 #include "text.h"
@@ -373,6 +374,65 @@ request_fail(struct http_request *request, enum ob_fate fate, const char *code, 
 	request_release(request);
 }
 
+#ifdef OB_CRASH_POINTS
+
+/* In builds for tests the body goes out in two halves, so that the process can die between them. */
+static size_t
+on_read(char *to, size_t size, size_t count, void *context)
+{
+	struct http_request *request = context;
+	struct ob_bytes body = request->content.body;
+	size_t part = body.size - request->body_given;
+
+	if (request->body_given > 0 && part > 0)
+		OB_CRASH_POINT("C4");
+	if (request->body_given == 0 && part > 1)
+		part = body.size / 2;
+	if (part > size * count)
+		part = size * count;
+	if (part > 0)
+		memcpy(to, (const char *)body.data + request->body_given, part);
+	request->body_given += part;
+	return part;
+}
+
+static int
+on_seek(void *context, curl_off_t offset, int origin)
+{
+	struct http_request *request = context;
+
+	if (origin != SEEK_SET)
+		return CURL_SEEKFUNC_CANTSEEK;
+	request->body_given = (size_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static void
+set_body(struct http_request *request)
+{
+	request->body_given = 0;
+	curl_easy_setopt(request->easy, CURLOPT_READFUNCTION, on_read);
+	curl_easy_setopt(request->easy, CURLOPT_READDATA, request);
+	curl_easy_setopt(request->easy, CURLOPT_SEEKFUNCTION, on_seek);
+	curl_easy_setopt(request->easy, CURLOPT_SEEKDATA, request);
+	curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+			 (curl_off_t)request->content.body.size);
+}
+
+#else
+
+static void
+set_body(struct http_request *request)
+{
+	/* Not copied, and not read beyond its size; an absent body is an empty one. */
+	curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS,
+			 (const char *)request->content.body.data);
+	curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+			 (curl_off_t)request->content.body.size);
+}
+
+#endif
+
 void
 http_request_start(struct http_request *request, struct ob_bytes webhook_id)
 {
@@ -393,11 +453,7 @@ http_request_start(struct http_request *request, struct ob_bytes webhook_id)
 	request->is_cut = false;
 	request->retry_after[0] = '\0';
 	request->problem[0] = '\0';
-	/* Not copied, and not read beyond its size; an absent body is an empty one. */
-	curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS,
-			 (const char *)request->content.body.data);
-	curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-			 (curl_off_t)request->content.body.size);
+	set_body(request);
 	curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->nodes);
 	code = curl_multi_add_handle(http->loop.multi, request->easy);
 	if (code != CURLM_OK)

@@ -262,8 +262,12 @@ outcome_of_log(struct settling *s, const struct ob_outcome *outcome)
 {
 	bool dead = outcome->kind == OB_OUTCOME_DEAD || outcome->kind == OB_OUTCOME_DEAD_HOLD;
 	struct memory_rows *rows = dead ? &s->subscription->dead : &s->subscription->parked;
-	struct memory_kept *kept = kept_from_log(s, outcome), *old;
+	struct memory_kept *kept, *old;
 
+	/* Settled before: there is nothing more to say about it. */
+	if (ob_reading_position(&s->store->reading, outcome->ordinal) == 0)
+		return true;
+	kept = kept_from_log(s, outcome);
 	if (kept == NULL)
 		return false;
 	kept->scheduled = outcome->kind == OB_OUTCOME_SCHEDULE;
@@ -333,10 +337,9 @@ settle_check(const struct memory_store *store, const struct ob_settle *settle,
 	for (uint32_t i = 0; i < settle->outcome_count; i++) {
 		const struct ob_outcome *outcome = &settle->outcomes[i];
 
-		if (outcome_is_of_log(outcome) &&
-		    (outcome->ordinal > settle->through ||
-		     ob_reading_position(&store->reading, outcome->ordinal) == 0))
-			return ob_error_set(error, OB_INVALID, "settle: ordinal %llu is not open",
+		if (outcome_is_of_log(outcome) && outcome->ordinal > settle->through)
+			return ob_error_set(error, OB_INVALID,
+					    "settle: ordinal %llu is not settled",
 					    (unsigned long long)outcome->ordinal);
 	}
 	return OB_OK;

@@ -133,7 +133,7 @@ sqlite_drop(struct world *world)
 	assert_int_equal(rmdir(world->directory), 0);
 }
 
-static const struct store_kind sqlite_wal = {
+const struct store_kind store_kind_sqlite_wal = {
     .name = "sqlite, WAL mode",
     .ops = &ob_store_sqlite,
     .make = sqlite_wal_make,
@@ -141,7 +141,7 @@ static const struct store_kind sqlite_wal = {
     .drop = sqlite_drop,
 };
 
-static const struct store_kind sqlite_rollback = {
+const struct store_kind store_kind_sqlite_rollback = {
     .name = "sqlite, rollback mode",
     .ops = &ob_store_sqlite,
     .make = sqlite_rollback_make,
@@ -151,7 +151,7 @@ static const struct store_kind sqlite_rollback = {
 
 const struct store_kind *const store_kinds[] = {
     &memory,
-    &sqlite_wal,
-    &sqlite_rollback,
+    &store_kind_sqlite_wal,
+    &store_kind_sqlite_rollback,
     NULL,
 };

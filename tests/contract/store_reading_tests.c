@@ -318,6 +318,7 @@ static void
 a_payload_at_the_limit_is_whole_and_one_above_is_not_read(void **state)
 {
 	enum { LIMIT = 16 * 1024 * 1024 };
+	static const uint64_t sizes[] = {LIMIT + 1, 3 * LIMIT + 1, 0};
 	struct world *world = *state;
 	struct ob_fetch fetch = world_fetch_all;
 	struct ob_batch *batch;
@@ -339,14 +340,20 @@ a_payload_at_the_limit_is_whole_and_one_above_is_not_read(void **state)
 		assert_int_equal(bytes[i], 'a' + i % 23);
 	assert_int_equal(bytes[LIMIT - 1], 'a' + (LIMIT - 1) % 23);
 	fetch.bytes_max = 64 * 1024;
-	batch = world_fetch_as(world, 0, &fetch);
-	assert_true(batch->count >= 1);
-	assert_int_equal(batch->rows[0].oversize_bytes, LIMIT + 1);
-	assert_null(batch->rows[0].message.payload.data);
-	assert_true(batch->rows[0].bytes < 1024);
-	assert_string_equal(world_ids(batch), "above far m1");
-	assert_int_equal(batch->rows[1].oversize_bytes, 3 * LIMIT + 1);
-	assert_int_equal(batch->rows[2].oversize_bytes, 0);
+	/* A fetch may end before its limits, since it keeps to a time as well. */
+	for (unsigned given = 0; given < 3; given += batch->count) {
+		batch = world_fetch_as(world, 0, &fetch);
+		assert_true(batch->count > 0);
+		for (uint32_t i = 0; i < batch->count; i++) {
+			const struct ob_row *row = &batch->rows[i];
+
+			assert_int_equal(row->ordinal, 2 + given + i);
+			assert_int_equal(row->oversize_bytes, sizes[given + i]);
+			assert_true((row->message.payload.data == NULL) == (sizes[given + i] != 0));
+			assert_true(row->bytes < 1024);
+		}
+	}
+	assert_false(batch->more);
 }
 
 static void

@@ -111,6 +111,21 @@ a_stale_settle_writes_nothing(void **state)
 }
 
 static void
+a_settle_that_is_done_may_be_tried_again(void **state)
+{
+	struct world *world = *state;
+	struct ob_batch *batch = relay_begin(world, 3);
+	struct ob_outcome outcomes[2] = {world_outcome(&batch->rows[0], OB_OUTCOME_PARK, 60000),
+					 world_outcome(&batch->rows[1], OB_OUTCOME_DEAD, 0)};
+
+	world_settle_with(world, 0, 2, outcomes, 2);
+	world_settle_with(world, 0, 3, outcomes, 2);
+	assert_string_equal(world_listing(world, 0, &parked), "m1(head)");
+	assert_string_equal(world_listing(world, 0, &dead), "m2");
+	assert_int_equal(world_stats(world, 0, "s").pending_max, 0);
+}
+
+static void
 a_second_death_is_no_conflict(void **state)
 {
 	struct world *world = *state;
@@ -219,6 +234,7 @@ const struct store_test store_settle_tests[] = {
     {"what was not fetched cannot be settled", what_was_not_fetched_cannot_be_settled},
     {"outcomes are kept with a copy", outcomes_are_kept_with_a_copy},
     {"a stale settle writes nothing", a_stale_settle_writes_nothing},
+    {"a settle that is done may be tried again", a_settle_that_is_done_may_be_tried_again},
     {"a second death is no conflict", a_second_death_is_no_conflict},
     {"the last tries are kept", the_last_tries_are_kept},
     {"the order cannot change while keys wait", the_order_cannot_change_while_keys_wait},

@@ -37,6 +37,8 @@ struct store_kind {
 };
 
 extern const struct store_kind *const store_kinds[]; /* NULL at the end */
+extern const struct store_kind store_kind_sqlite_wal;
+extern const struct store_kind store_kind_sqlite_rollback;
 
 struct world_instance {
 	struct ob_store *store; /* NULL: not open */

@@ -15,7 +15,8 @@
 #define FIELDS_BYTES_MAX (256 * 1024)
 /* The longest sleep between two tries to get the write lock. Short, since SQLite queues nobody: who
    sleeps long among busy writers starves. */
-#define BUSY_SLEEP_MS_MAX 4
+#define BUSY_SLEEP_MS_MAX  4
+#define WRITE_PAUSE_MAX_US 25000
 
 static struct sqlite_store *
 store_of(struct ob_store *base)
@@ -62,7 +63,9 @@ path_check(struct sqlite_store *store, bool create, bool *is_new, struct ob_erro
 				    strerror(errno));
 	if (!store->read_only && access(store->path, W_OK) != 0)
 		return ob_error_set(error,
-				    errno == EACCES || errno == EROFS ? OB_DENIED : OB_UNREACHABLE,
+				    errno == EACCES || errno == EROFS || errno == EPERM
+					? OB_DENIED
+					: OB_UNREACHABLE,
 				    "%s: the file may not be written by this user: %s", store->name,
 				    strerror(errno));
 	return OB_OK;
@@ -96,6 +99,44 @@ busy_handler(void *context, int calls)
 	return 1;
 }
 
+int
+ob_sqlite_read_mode(struct sqlite_store *store, struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	int code = ob_sqlite_prepare_text(store, "PRAGMA journal_mode", &statement, error), rc;
+
+	if (code != OB_OK)
+		return code;
+	rc = sqlite3_step(statement);
+	if (rc == SQLITE_ROW)
+		store->wal =
+		    sqlite3_stricmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
+	else
+		code = ob_sqlite_fail(store, rc, "open", error);
+	sqlite3_finalize(statement);
+	return code;
+}
+
+/*
+ * A database that is made here gets WAL mode; one that the application has keeps its own. Another process
+ * may be making the same one: SQLite then answers busy at once, whatever the busy handler says.
+ */
+static int
+connection_make(struct sqlite_store *store, struct ob_error *error)
+{
+	const struct ob_host *host = store->base.host;
+	int64_t until_us =
+	    host->monotonic_us(host->context) + store->options->busy_timeout_ms * 1000;
+	int code;
+
+	for (;;) {
+		code = ob_sqlite_run_text(store, "PRAGMA journal_mode = WAL", error);
+		if (code != OB_BUSY || host->monotonic_us(host->context) >= until_us)
+			return code;
+		sqlite3_sleep(BUSY_SLEEP_MS_MAX);
+	}
+}
+
 /* What every connection of ours is set to. */
 static int
 connection_configure(struct sqlite_store *store, struct ob_error *error)
@@ -112,7 +153,6 @@ connection_configure(struct sqlite_store *store, struct ob_error *error)
 	int code, rc;
 
 	sqlite3_extended_result_codes(store->db, 1);
-	sqlite3_busy_handler(store->db, busy_handler, store);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH,
@@ -127,16 +167,9 @@ connection_configure(struct sqlite_store *store, struct ob_error *error)
 						NULL, ob_sqlite_topic_function, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return ob_sqlite_fail(store, rc, "open", error);
-	code = ob_sqlite_prepare_text(store, "PRAGMA journal_mode", &statement, error);
+	code = ob_sqlite_read_mode(store, error);
 	if (code != OB_OK)
 		return code;
-	rc = sqlite3_step(statement);
-	if (rc == SQLITE_ROW)
-		store->wal =
-		    sqlite3_stricmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
-	sqlite3_finalize(statement);
-	if (rc != SQLITE_ROW)
-		return ob_sqlite_fail(store, rc, "open", error);
 	code = ob_sqlite_prepare_text(store, "PRAGMA encoding", &statement, error);
 	if (code != OB_OK)
 		return code;
@@ -172,6 +205,7 @@ connection_open(struct sqlite_store *store, bool create, struct ob_error *error)
 		flags |= SQLITE_OPEN_CREATE;
 	rc = sqlite3_open_v2(store->path, &store->db, flags, NULL);
 	if (rc == SQLITE_OK) {
+		sqlite3_busy_handler(store->db, busy_handler, store);
 		/* The file is opened for good, and its head read, only now. */
 		code =
 		    ob_sqlite_number_text(store, "PRAGMA schema_version", &schema_version, error);
@@ -183,7 +217,7 @@ connection_open(struct sqlite_store *store, bool create, struct ob_error *error)
 	if (!store->read_only && sqlite3_db_readonly(store->db, "main") == 1)
 		return ob_error_set(error, OB_DENIED, "%s: the database is read-only", store->name);
 	if (is_new) {
-		code = ob_sqlite_run_text(store, "PRAGMA journal_mode = WAL", error);
+		code = connection_make(store, error);
 		if (code != OB_OK)
 			return code;
 	}
@@ -429,20 +463,50 @@ ob_sqlite_begin_read(struct sqlite_store *store, struct ob_error *error)
 	return run_prepared(store, SQL_BEGIN, "begin", error);
 }
 
+/*
+ * The application polls for the lock with pauses that grow, so that a relay which takes it again as soon as it
+ * has let go can keep it waiting for long. After each write we stay away for as long as it took.
+ */
+static void
+write_pause(struct sqlite_store *store)
+{
+	const struct ob_host *host = store->base.host;
+	int64_t since_us = host->monotonic_us(host->context) - store->write_ended_us;
+	int64_t pause_us = store->write_took_us - since_us;
+
+	if (pause_us > WRITE_PAUSE_MAX_US)
+		pause_us = WRITE_PAUSE_MAX_US;
+	if (store->write_ended_us != 0 && pause_us >= 1000)
+		sqlite3_sleep((int)(pause_us / 1000));
+}
+
 int
 ob_sqlite_begin_write(struct sqlite_store *store, struct ob_error *error)
 {
-	return run_prepared(store, SQL_BEGIN_IMMEDIATE, "begin", error);
+	const struct ob_host *host = store->base.host;
+	int code;
+
+	write_pause(store);
+	code = run_prepared(store, SQL_BEGIN_IMMEDIATE, "begin", error);
+	store->write_began_us = code == OB_OK ? host->monotonic_us(host->context) : 0;
+	return code;
 }
 
 int
 ob_sqlite_end(struct sqlite_store *store, int result, struct ob_error *error)
 {
+	const struct ob_host *host = store->base.host;
+
 	if (result == OB_OK)
 		result = run_prepared(store, SQL_COMMIT, "commit", error);
 	/* Some errors have rolled back already; a commit that was refused as busy has not. */
 	if (result != OB_OK && store->db != NULL && !sqlite3_get_autocommit(store->db))
 		run_prepared(store, SQL_ROLLBACK, "rollback", NULL);
+	if (store->write_began_us != 0) {
+		store->write_ended_us = host->monotonic_us(host->context);
+		store->write_took_us = store->write_ended_us - store->write_began_us;
+		store->write_began_us = 0;
+	}
 	return result;
 }
 

@@ -82,6 +82,12 @@ ob_sqlite_make_durable(struct sqlite_store *store, struct ob_error *error)
 
 	if (store->reading.read.log <= store->durable_position)
 		return OB_OK;
+	/* An application may turn WAL mode on under a connection that is open; off it cannot. */
+	if (!store->wal) {
+		code = ob_sqlite_read_mode(store, error);
+		if (code != OB_OK)
+			return code;
+	}
 	code = store->wal ? file_sync(store, SQLITE_FCNTL_JOURNAL_POINTER, error)
 			  : rollback_mode_sync(store, error);
 	if (code == OB_OK)

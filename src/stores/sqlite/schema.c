@@ -175,7 +175,13 @@ column_check(struct sqlite_store *store, sqlite3_stmt *statement, size_t i, stru
 
 	sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
 	rc = sqlite3_step(statement);
-	if (rc == SQLITE_DONE)
+	if (rc == SQLITE_DONE && i == 0)
+		code = ob_error_set(
+		    error, OB_SCHEMA,
+		    "%s: the table outbox_message is not there, or has no column seq; make it "
+		    "with the statement that this shows: outbox migrate %s --print",
+		    store->name, store->name);
+	else if (rc == SQLITE_DONE)
 		code = ob_error_set(error, OB_SCHEMA,
 				    "%s: outbox_message has no column %s; add it with: ALTER TABLE "
 				    "outbox_message ADD COLUMN %s %s",
@@ -231,7 +237,8 @@ ob_sqlite_schema_check(struct sqlite_store *store, struct ob_error *error)
 		code = ob_error_set(
 		    error, OB_SCHEMA,
 		    "%s: seq of outbox_message is no INTEGER PRIMARY KEY AUTOINCREMENT; rename "
-		    "the table, run: outbox migrate %s, and copy its rows back in the order of seq",
+		    "the table, make it anew with the statement that this shows: outbox migrate %s "
+		    "--print, and copy its rows back in the order of seq",
 		    store->name, store->name);
 	return code;
 }

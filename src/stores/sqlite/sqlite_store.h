@@ -97,6 +97,7 @@ struct sqlite_store {
 	bool replaced; /* the file is another one, or went back in time: only a person can go on */
 	char adopted[SQLITE_STORE_ADOPTED_SIZE]; /* outbox_instance.adopted at the last acquire */
 	int64_t busy_since_us;
+	int64_t write_began_us, write_took_us, write_ended_us; /* of our own transactions */
 
 	/* The subscription that is run. */
 	char subscription[OB_SUBSCRIPTION_NAME_MAX + 1];
@@ -136,6 +137,8 @@ void ob_sqlite_close(struct ob_store *base);
 /* Closes and opens the connection anew, after an error that left it in doubt. */
 int ob_sqlite_reconnect(struct sqlite_store *store, struct ob_error *error);
 
+/* Reads the journal mode, which others may change. */
+int ob_sqlite_read_mode(struct sqlite_store *store, struct ob_error *error);
 /* What `rc` means to the caller, with the text. Sets `in_doubt` where it must. */
 int ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_error *error);
 /* A statement that the store keeps, with its bindings cleared. */

@@ -1,0 +1,339 @@
+/* The file: modes and encodings that are not ours to choose, files that are replaced, restored or full. */
+#include <errno.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sqlite_tests.h"
+
+#include "skip.h"
+
+static int
+fetch_code(struct world *world)
+{
+	ob_batch_reset(world->at[0].batch);
+	return world->kind->ops->fetch(world->at[0].store, &world_fetch_all, world->at[0].batch,
+				       &world->error);
+}
+
+static int
+acquire_code(struct world *world)
+{
+	struct world_instance *at = &world->at[0];
+	struct ob_lease_request request = {
+	    .subscription = "s", .lease_ms = 60000, .lanes = at->lanes, .lanes_max = WORLD_LANES};
+
+	return world->kind->ops->acquire(at->store, &request, &at->acquired, &world->error);
+}
+
+static void
+adopt(struct world *world, bool from_now)
+{
+	struct ob_change change = {.kind = OB_CHANGE_ADOPT, .from_now = from_now, .since_ms = -1};
+	uint64_t count = 0;
+
+	world_open(world, 1);
+	expect_ok(world,
+		  world->kind->ops->change(world->at[1].store, &change, &count, &world->error));
+	assert_int_equal(count, 1);
+	world_close(world, 1);
+}
+
+static void
+the_mode_of_a_database_is_left_alone(void **state)
+{
+	struct world *world = *state;
+	sqlite3 *db = sqlite_test_connect(world);
+	sqlite3_stmt *statement;
+	bool wal = world->kind == &store_kind_sqlite_wal;
+
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append_many(world, 3, "t", "k");
+	world_fetch(world, 0);
+	world_settle(world, 0, 3);
+	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA journal_mode", -1, &statement, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+	assert_string_equal(sqlite3_column_text(statement, 0), wal ? "wal" : "delete");
+	sqlite3_finalize(statement);
+	/* The application's own table is there as it was. */
+	if (!wal)
+		assert_int_equal(sqlite_test_number(db, "SELECT count(*) FROM shop"), 0);
+	sqlite3_close(db);
+}
+
+static void
+a_database_in_utf_16_gives_utf_8(void **state)
+{
+	struct world *world = *state;
+	struct ob_batch *batch;
+	sqlite3 *db;
+
+	world_close(world, 0);
+	unlink(sqlite_test_path(world));
+	db = sqlite_test_connect(world);
+	sqlite_test_run(db, "PRAGMA encoding = 'UTF-16le'; CREATE TABLE shop (item TEXT)");
+	sqlite3_close(db);
+	world_open(world, 0);
+	expect_ok(world, world->kind->ops->migrate(world->at[0].store, OB_MIGRATE_APPLY, NULL, NULL,
+						   &world->error));
+	world_subscribe(world, "s", "t*");
+	world_acquire(world, 0, "s");
+	db = sqlite_test_connect(world);
+	sqlite_test_run(db, "INSERT INTO outbox_message (id, topic, partition_key, payload)"
+			    " VALUES ('m1', 't\xc3\xb6pic', 'k\xe2\x82\xac', '\xf0\x9f\x98\x80'),"
+			    " ('m2', 't', 'k', x'fffe00')");
+	sqlite3_close(db);
+	batch = world_fetch(world, 0);
+	assert_string_equal(world_ids(batch), "m1 m2");
+	assert_int_equal(batch->rows[0].message.topic.size, 6);
+	assert_memory_equal(batch->rows[0].message.topic.data, "t\xc3\xb6pic", 6);
+	assert_memory_equal(batch->rows[0].message.key.data, "k\xe2\x82\xac", 4);
+	assert_int_equal(batch->rows[0].message.payload.size, 4);
+	assert_memory_equal(batch->rows[0].message.payload.data, "\xf0\x9f\x98\x80", 4);
+	assert_int_equal(batch->rows[1].message.payload.size, 3);
+	assert_memory_equal(batch->rows[1].message.payload.data, "\xff\xfe\x00", 3);
+}
+
+/* A copy of the database as a backup makes it, in the file "copy". */
+static void
+backup(struct world *world, const char *from, const char *to)
+{
+	char source[256], target[256];
+	sqlite3 *a, *b;
+	sqlite3_backup *copy;
+
+	snprintf(source, sizeof(source), "%s/%s", world->directory, from);
+	snprintf(target, sizeof(target), "%s/%s", world->directory, to);
+	assert_int_equal(sqlite3_open(source, &a), SQLITE_OK);
+	assert_int_equal(sqlite3_open(target, &b), SQLITE_OK);
+	sqlite3_busy_timeout(a, 5000);
+	sqlite3_busy_timeout(b, 5000);
+	copy = sqlite3_backup_init(b, "main", a, "main");
+	assert_non_null(copy);
+	assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+	sqlite3_backup_finish(copy);
+	sqlite3_close(a);
+	sqlite3_close(b);
+}
+
+static void
+copy_remove(struct world *world)
+{
+	static const char *const names[] = {"copy", "copy-wal", "copy-shm", "copy-journal", "old"};
+	char path[256];
+
+	for (size_t i = 0; i < 5; i++) {
+		snprintf(path, sizeof(path), "%s/%s", world->directory, names[i]);
+		unlink(path);
+	}
+}
+
+/* A relay has settled 2 of 4 messages when the backup is made, and all of them when it is put back. */
+static void
+relay_until_backup(struct world *world)
+{
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append_many(world, 4, "t", "k");
+	assert_int_equal(world_fetch(world, 0)->count, 4);
+	world_settle(world, 0, 2);
+	backup(world, "shop.db", "copy");
+	world_settle(world, 0, 4);
+	world_append(world, "t", "k", "after the backup");
+	assert_int_equal(world_fetch(world, 0)->count, 1);
+}
+
+static void
+foreign_expect(struct world *world)
+{
+	struct ob_settle settle = {.through = 5};
+	int code = world->kind->ops->settle(world->at[0].store, &settle, &world->error);
+
+	/* The first call that notices says so; what it would have written is not written. */
+	expect_code(world, OB_FOREIGN, code);
+	assert_non_null(strstr(world->error.text, "outbox adopt sqlite:"));
+	expect_code(world, OB_FOREIGN, acquire_code(world));
+	assert_non_null(strstr(world->error.text, "outbox adopt sqlite:"));
+	expect_code(world, OB_FOREIGN, acquire_code(world));
+	assert_false(world->at[0].acquired.held);
+}
+
+static void
+a_file_that_was_restored_in_place_stops_the_relay(void **state)
+{
+	struct world *world = *state;
+
+	relay_until_backup(world);
+	backup(world, "copy", "shop.db");
+	foreign_expect(world);
+	adopt(world, false);
+	world_acquire(world, 0, "s");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1 m2 m3 m4");
+	copy_remove(world);
+}
+
+static void
+a_file_that_was_replaced_stops_the_relay(void **state)
+{
+	struct world *world = *state;
+	char copy[256], old[256];
+
+	relay_until_backup(world);
+	snprintf(copy, sizeof(copy), "%s/copy", world->directory);
+	snprintf(old, sizeof(old), "%s/old", world->directory);
+	/* As a person does it: the old file and what belongs to it go away, the copy takes its place. */
+	assert_int_equal(rename(sqlite_test_path(world), old), 0);
+	{
+		char side[256];
+
+		snprintf(side, sizeof(side), "%s-wal", sqlite_test_path(world));
+		unlink(side);
+		snprintf(side, sizeof(side), "%s-shm", sqlite_test_path(world));
+		unlink(side);
+	}
+	assert_int_equal(rename(copy, sqlite_test_path(world)), 0);
+	foreign_expect(world);
+	adopt(world, true);
+	world_acquire(world, 0, "s");
+	assert_int_equal(world_fetch(world, 0)->count, 0);
+	world->appended = 10;
+	world_append(world, "t", "k", "new");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m11");
+	copy_remove(world);
+}
+
+static void
+a_file_that_is_gone_is_no_new_one(void **state)
+{
+	struct world *world = *state;
+	char old[256];
+
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append(world, "t", "k", "1");
+	snprintf(old, sizeof(old), "%s/old", world->directory);
+	assert_int_equal(rename(sqlite_test_path(world), old), 0);
+	expect_code(world, OB_FOREIGN, fetch_code(world));
+	expect_code(world, OB_NOT_FOUND, acquire_code(world));
+	assert_int_not_equal(access(sqlite_test_path(world), F_OK), 0);
+	assert_int_equal(rename(old, sqlite_test_path(world)), 0);
+	/* The very same file again: it must still be adopted, since nobody knows what was done to it. */
+	expect_code(world, OB_FOREIGN, acquire_code(world));
+	adopt(world, false);
+	world_acquire(world, 0, "s");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
+}
+
+static void
+a_full_disk_leaves_no_half_state(void **state)
+{
+	struct world *world = *state;
+	char mount_point[96], url[120];
+	struct ob_outcome outcomes[4];
+	struct ob_batch *batch;
+	struct ob_settle settle = {.through = 4, .outcomes = outcomes, .outcome_count = 4};
+	sqlite3 *db;
+	int code;
+
+	snprintf(mount_point, sizeof(mount_point), "%s/full", world->directory);
+	assert_int_equal(mkdir(mount_point, 0700), 0);
+	if (mount("tmpfs", mount_point, "tmpfs", 0, "size=2m") != 0) {
+		int failed = errno;
+
+		rmdir(mount_point);
+		(void)failed;
+		OB_SKIP("mounting a small tmpfs is not permitted here");
+	}
+	snprintf(url, sizeof(url), "sqlite:%.80s/shop.db", mount_point);
+	world_close(world, 0);
+	{
+		char before[128];
+
+		memcpy(before, world->url, sizeof(before));
+		snprintf(world->url, sizeof(world->url), "%s", url);
+		world_open(world, 0);
+		expect_ok(world, world->kind->ops->migrate(world->at[0].store, OB_MIGRATE_APPLY,
+							   NULL, NULL, &world->error));
+		world_subscribe(world, "s", "*");
+		world_acquire(world, 0, "s");
+		db = sqlite_test_connect(world);
+		for (int i = 0; i < 4; i++)
+			sqlite_test_run(db,
+					"INSERT INTO outbox_message (topic, partition_key, payload)"
+					" VALUES ('t', 'k', zeroblob(100000))");
+		batch = world_fetch(world, 0);
+		assert_int_equal(batch->count, 4);
+		for (unsigned i = 0; i < 4; i++)
+			outcomes[i] = world_outcome(&batch->rows[i], OB_OUTCOME_DEAD, 0);
+		/* The application fills the disk; then neither it nor the relay can write. */
+		sqlite_test_run(db, "CREATE TABLE filler (x)");
+		while (sqlite_test_try(db, "INSERT INTO filler VALUES (zeroblob(50000))") == NULL)
+			;
+		code = world->kind->ops->settle(world->at[0].store, &settle, &world->error);
+		assert_true(code == OB_LIMIT || code == OB_AGAIN);
+		assert_true(sqlite_test_number(db, "SELECT count(*) FROM outbox_dead") == 0);
+		assert_true(sqlite_test_number(db, "SELECT position FROM outbox_checkpoint") == 0);
+		/* Space again, and the same settle is done. */
+		sqlite3_close(db);
+		if (code == OB_AGAIN) {
+			world_acquire(world, 0, "s");
+			world_fetch(world, 0);
+		}
+		assert_int_equal(mount("tmpfs", mount_point, "tmpfs", MS_REMOUNT, "size=16m"), 0);
+		expect_ok(world,
+			  world->kind->ops->settle(world->at[0].store, &settle, &world->error));
+		assert_int_equal(world_stats(world, 0, "s").dead_rows, 4);
+		world_close(world, 0);
+		memcpy(world->url, before, sizeof(before));
+	}
+	assert_int_equal(umount(mount_point), 0);
+	assert_int_equal(rmdir(mount_point), 0);
+}
+
+static void
+the_wal_of_a_quiet_database_is_kept_small(void **state)
+{
+	static const char *const pairs[] = {"wal-limit=64KiB", NULL};
+	struct world *world = *state;
+	struct stat st;
+	uint64_t rows;
+	bool again;
+	sqlite3 *db;
+
+	if (world->kind != &store_kind_sqlite_wal)
+		OB_SKIP("rollback mode has no write-ahead log");
+	world_options(world, pairs);
+	world_close(world, 0);
+	world_open(world, 0);
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	db = sqlite_test_connect(world);
+	sqlite_test_run(db, "PRAGMA wal_autocheckpoint = 0");
+	sqlite_test_run(
+	    db, "INSERT INTO outbox_message (topic, payload) VALUES ('t', zeroblob(300000))");
+	/* Somebody wrote just now: the relay leaves the log alone. */
+	for (int i = 0; i < 3; i++)
+		expect_ok(world,
+			  world->kind->ops->trim(world->at[0].store, &rows, &again, &world->error));
+	assert_int_equal(stat(sqlite_test_path(world), &st), 0);
+	assert_true(st.st_size < 300000);
+	world_sleep_ms(5050);
+	expect_ok(world, world->kind->ops->trim(world->at[0].store, &rows, &again, &world->error));
+	assert_int_equal(stat(sqlite_test_path(world), &st), 0);
+	assert_true(st.st_size >= 300000);
+	sqlite3_close(db);
+}
+
+const struct store_test sqlite_file_tests[] = {
+    {"the mode of a database is left alone", the_mode_of_a_database_is_left_alone},
+    {"a database in UTF-16 gives UTF-8", a_database_in_utf_16_gives_utf_8},
+    {"a file that was restored in place stops the relay",
+     a_file_that_was_restored_in_place_stops_the_relay},
+    {"a file that was replaced stops the relay", a_file_that_was_replaced_stops_the_relay},
+    {"a file that is gone is no new one", a_file_that_is_gone_is_no_new_one},
+    {"a full disk leaves no half state", a_full_disk_leaves_no_half_state},
+    {"the WAL of a quiet database is kept small", the_wal_of_a_quiet_database_is_kept_small},
+    {NULL, NULL},
+};

@@ -91,6 +91,8 @@ struct parked {
 	bool held_pending;
 	bool closed; /* the head of what is handed out has failed: rows of it go back */
 	bool touched;
+	bool
+	    unsure; /* rows were added since the count was loaded; some may have been there already */
 	struct parked *next; /* of those touched by the settle under way, or free */
 };
 
@@ -142,6 +144,7 @@ struct parked_table {
 	uint32_t used;
 	struct parked *free;
 	uint64_t rows, scheduled, dead;
+	uint64_t keyed;      /* those of `rows` that have a key */
 	int64_t due_ms;      /* when a row may be due; NEVER: none */
 	int64_t loaded_ms;   /* when the counts were last those of the store */
 	struct ob_list ends; /* handed-out entries whose end the next settle tells */

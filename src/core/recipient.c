@@ -121,6 +121,7 @@ ramp_begin(struct ob_engine *engine)
 
 	recipient->mood = MOOD_RAMP;
 	recipient->storm = false;
+	recipient->unproven = false;
 	recipient->ramp = 1;
 	recipient->streak_count = 0;
 	recipient->probe_at_ms = OB_NEVER;
@@ -169,14 +170,16 @@ blame(struct ob_engine *engine, struct entry *entry)
 	struct recipient *recipient = &engine->recipient;
 	bool other_sent = recipient->sent > entry->blame_mark;
 	bool alone = ob_list_is_empty(&engine->lanes.ready) && engine->in_flight == 0;
+	bool by_word;
 
 	entry->blame_mark = recipient->sent;
 	if (entry->blames < BLAMES)
 		entry->blames++;
 	if (entry->blames < BLAMES || !(other_sent || alone))
 		return false;
-	recipient->unproven = !recipient->storm;
+	by_word = !recipient->storm;
 	ramp_begin(engine);
+	recipient->unproven = by_word;
 	recipient->pause_ms = engine->config.probe_first_ms;
 	return true;
 }
@@ -246,6 +249,8 @@ ob_recipient_failed(struct ob_engine *engine, struct entry *entry, const struct 
 		}
 		ramp_begin(engine);
 	}
+	if (receipt->fate != OB_FATE_UNKNOWN)
+		recipient->unproven = false;
 	if (!streak_grows(engine, entry))
 		return true;
 	recipient->storm = true;

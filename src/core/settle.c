@@ -41,6 +41,7 @@ settle_make(struct ob_engine *engine)
 {
 	struct settling *settling = &engine->settling;
 	bool passed = settling->passed_due_ms != OB_NEVER;
+	const char *full = settling->full;
 	bool passed_due = settling->passed_due_ms <= engine->now_ms || engine->draining;
 
 	settling->settle = (struct ob_settle){.outcomes = settling->outcomes};
@@ -50,6 +51,10 @@ settle_make(struct ob_engine *engine)
 	settling->parked_due_ms = settling->due_ms = OB_NEVER;
 	settling->full = NULL;
 	settling->settle.through = ob_walk_make(engine);
+	/* A walk that ended before it came to the row without room says nothing about the quota. */
+	if (settling->full == NULL && settling->settle.through < engine->window.first &&
+	    engine->window.first < engine->window.next)
+		settling->full = full;
 	/* A replay parks what is parked already, so that our count may be too high. */
 	if (settling->full != NULL) {
 		int64_t again_ms = ob_core_later(engine->parked.loaded_ms, FULL_RELOAD_MS);
@@ -180,7 +185,9 @@ touched_confirm(struct ob_engine *engine)
 	while (parked != NULL) {
 		struct parked *next = parked->next;
 
+		parked->unsure = parked->unsure || parked->pending > 0;
 		parked->rows = (uint32_t)added(parked->rows, parked->pending);
+		engine->parked.keyed = added(engine->parked.keyed, parked->pending);
 		parked->pending = 0;
 		parked->held = parked->held || parked->held_pending;
 		parked->held_pending = false;

@@ -89,29 +89,34 @@ dead_full(struct ob_engine *engine)
 
 /* ---- parked rows that were handed out ---- */
 
-/* A row without a key that was tried may be one that was scheduled: only the store knows by which it is
-   counted. It is taken off neither count; a quota that seems full has them loaded again. */
-static bool
-is_ambiguous(const struct entry *entry)
+/* A row without lane is a scheduled one, or one that was parked and has no key. Where both are there, only the
+   store knows by which count it goes: then it is taken off neither, and a quota that seems full has them loaded
+   again. */
+static void
+keyless_count(struct ob_engine *engine, const struct entry *entry)
 {
-	return entry->row->lane == 0 && !entry->scheduled;
+	const struct parked_table *table = &engine->parked;
+
+	if (entry->row->message.key.data != NULL || table->rows <= table->keyed)
+		engine->settling.scheduled--;
+	else if (table->scheduled == 0)
+		engine->settling.rows--;
 }
 
 static void
 parked_count(struct ob_engine *engine, const struct entry *entry, int64_t rows)
 {
-	struct settling *settling = &engine->settling;
 	struct parked *parked;
 
 	/* After a change such a row may be gone already: the counts are loaded again once this is told. */
 	if (engine->session.retained)
 		return;
-	if (rows < 0 && entry->scheduled)
-		settling->scheduled--;
-	else if (rows < 0 && !is_ambiguous(entry))
-		settling->rows--;
-	if (entry->row->lane == 0)
+	if (entry->row->lane == 0) {
+		if (rows < 0)
+			keyless_count(engine, entry);
 		return;
+	}
+	engine->settling.rows += rows;
 	parked = ob_parked_find(engine, entry->row->lane);
 	OB_CHECK(parked != NULL);
 	parked->handed--;
@@ -258,6 +263,11 @@ walk_lone(struct ob_engine *engine, struct entry *entry)
 		return false;
 	if (engine->config.retry.hold_key) {
 		engine->settling.full = "parked_rows_of_key_full";
+		return false;
+	}
+	/* A replay parks what is parked already. Nothing may overtake its key by a wrong count. */
+	if (entry->lane->parked->unsure) {
+		engine->settling.wants_reload = true;
 		return false;
 	}
 	entry->lone = true;

@@ -124,8 +124,6 @@ parked_row_add(struct ob_engine *engine, const struct ob_row *row, uint16_t batc
 	entry_init(engine, entry, row, batch);
 	entry->slot = window->ring_size + (uint32_t)(entry - window->pool);
 	entry->parked = true;
-	/* It has no lane though it has a key, or was never tried: it only waited for its time. */
-	entry->scheduled = row->lane == 0 && (row->attempts == 0 || row->message.key.data != NULL);
 	if (row->lane != 0) {
 		struct parked *parked = ob_parked_find(engine, row->lane);
 

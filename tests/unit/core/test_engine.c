@@ -497,6 +497,94 @@ test_full_window_parks_what_blocks_it(void **state)
 	world_expect(w, "fetch\n");
 }
 
+/* The successor was listed already when its predecessor was in flight alone. */
+static void
+test_a_reject_holds_back_what_may_go_ahead(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.sink.order = OB_ORDER_ALWAYS;
+	w->config.in_flight_max = w->config.sink.in_flight_max = 2;
+	world_start(w);
+	world_fetched(w, "a1 b2 a3");
+	world_expect(w, "fetch\nsubmit a1 b2\n");
+	world_receipt(w, "a1", OB_FATE_REJECT);
+	world_expect(w, "");
+	world_receipt(w, "b2", OB_FATE_SENT);
+	world_wait(w, 100);
+	world_expect(w, "settle 2 dead:1/1\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "submit a3\n");
+}
+
+static void
+test_a_run_goes_back_behind_a_dead_head(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->acquired.parked_rows = 3;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 3};
+	world_start(w);
+	world_fetched(w, "*a1! *a2 *a3");
+	world_expect(w, "settle 0 bury:1 back:2 back:3\nfetch\n");
+}
+
+/* It would sleep on when there is room for parked rows again. */
+static void
+test_a_fetch_without_room_for_parked_rows_does_not_wait(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.parked_window_max = 1;
+	w->acquired.parked_rows = 2;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 2};
+	world_start(w);
+	world_fetched(w, "*a1");
+	world_expect(w, "fetch\nsubmit a1\n");
+	assert_int_equal(w->fetch.parked_max, 0);
+	world_fetched(w, "");
+	world_wait(w, 49);
+	world_expect(w, "");
+	world_wait(w, 1);
+	world_expect(w, "fetch\n");
+	world_receipt(w, "a1", OB_FATE_SENT);
+	world_fetched(w, "");
+	world_expect(w, "settle 0 unpark:1\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "fetch\n");
+	assert_int_equal(w->fetch.parked_max, 1);
+}
+
+/* Past its quota a key's messages get one try each, once the store has confirmed that it is full. */
+static void
+test_quota_of_a_key(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.quotas.parked_rows_of_key = 2;
+	w->acquired.parked_rows = 2;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 2};
+	world_start(w);
+	world_fetched(w, "a3 b4");
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsubmit b4\nsubmit a3\n");
+	world_receipt(w, "b4", OB_FATE_SENT);
+	world_receipt(w, "a3", OB_FATE_RETRY);
+	world_wait(w, 100);
+	world_expect(w, "settle 2 dead:3/1\n");
+}
+
 static void
 test_config(void **state)
 {
@@ -541,6 +629,10 @@ main(void)
 	    STORY(test_full_sink),
 	    STORY(test_quota_of_the_dead),
 	    STORY(test_full_window_parks_what_blocks_it),
+	    STORY(test_a_reject_holds_back_what_may_go_ahead),
+	    STORY(test_a_run_goes_back_behind_a_dead_head),
+	    STORY(test_a_fetch_without_room_for_parked_rows_does_not_wait),
+	    STORY(test_quota_of_a_key),
 	    cmocka_unit_test(test_config),
 	};
 

@@ -23,6 +23,8 @@ make_pipe(struct recipient *it, bool first)
 
 	assert(pipe(fds) == 0);
 	assert(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+	/* It is read only between polls, so what it holds is what a poll can write. */
+	(void)fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
 	it->out = fds[0];
 	if (first) {
 		it->in = fds[1];

@@ -11,10 +11,9 @@
 
 #include <cmocka.h>
 
-#include "rig.h"
+#include "sink_cases.h"
 #include "skip.h"
 
-#define TRIED_TIMEOUT_MS 300
 /* What two busy cores may add to any time. */
 #define SLACK_MS 1000
 
@@ -23,22 +22,22 @@ static const struct sink_adapter *const adapters[] = {
     &sink_adapter_exec_lines, &sink_adapter_callback, &sink_adapter_http, &sink_adapter_http_batch,
 };
 
-static struct rig rig;
+struct rig sink_case_rig;
 
-static void
-start_open(void **state)
+void
+sink_case_start(void **state)
 {
-	rig_start(&rig, *state);
-	if (rig_open(&rig, rig.setup.url) != OB_OK)
-		fail_msg("open: %s", rig.error.text);
+	rig_start(&sink_case_rig, *state);
+	if (rig_open(&sink_case_rig, sink_case_rig.setup.url) != OB_OK)
+		fail_msg("open: %s", sink_case_rig.error.text);
 }
 
-static struct ob_sink_limits
-limits_of(void)
+struct ob_sink_limits
+sink_case_limits(void)
 {
 	struct ob_sink_limits limits = {0};
 
-	rig.adapter->ops->limits(rig.sink, &limits);
+	sink_case_rig.adapter->ops->limits(sink_case_rig.sink, &limits);
 	return limits;
 }
 
@@ -51,11 +50,11 @@ a_wrong_url_is_refused(void **state)
 
 	if (adapter->wrong_url == NULL)
 		OB_SKIP("this sink takes every URL of its scheme");
-	rig_start(&rig, adapter);
-	assert_int_equal(rig_open(&rig, adapter->wrong_url), OB_CONFIG);
-	assert_int_equal(rig.error.code, OB_CONFIG);
-	assert_true(strlen(rig.error.text) > 10);
-	rig_stop(&rig);
+	rig_start(&sink_case_rig, adapter);
+	assert_int_equal(rig_open(&sink_case_rig, adapter->wrong_url), OB_CONFIG);
+	assert_int_equal(sink_case_rig.error.code, OB_CONFIG);
+	assert_true(strlen(sink_case_rig.error.text) > 10);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -80,26 +79,26 @@ close_is_safe_at_any_point(void **state)
 {
 	struct rig_message *it;
 
-	rig_start(&rig, *state);
-	rig.adapter->ops->close(rig.sink);
-	rig.adapter->ops->close(rig.sink);
-	rig_stop(&rig);
+	rig_start(&sink_case_rig, *state);
+	sink_case_rig.adapter->ops->close(sink_case_rig.sink);
+	sink_case_rig.adapter->ops->close(sink_case_rig.sink);
+	rig_stop(&sink_case_rig);
 
-	start_open(state);
-	rig.adapter->ops->close(rig.sink);
-	rig_stop(&rig);
+	sink_case_start(state);
+	sink_case_rig.adapter->ops->close(sink_case_rig.sink);
+	rig_stop(&sink_case_rig);
 
-	start_open(state);
-	it = rig_message(&rig, "k");
-	rig_submit(&rig, 0, 1);
+	sink_case_start(state);
+	it = rig_message(&sink_case_rig, "k");
+	rig_submit(&sink_case_rig, 0, 1);
 	assert_true(it->accepted);
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 
-	start_open(state);
-	rig_message(&rig, "k");
-	rig_submit(&rig, 0, 1);
-	rig_poll(&rig, 0);
-	rig_stop(&rig);
+	sink_case_start(state);
+	rig_message(&sink_case_rig, "k");
+	rig_submit(&sink_case_rig, 0, 1);
+	rig_poll(&sink_case_rig, 0);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -107,11 +106,11 @@ limits_make_sense(void **state)
 {
 	struct ob_sink_limits limits;
 
-	start_open(state);
-	limits = limits_of();
+	sink_case_start(state);
+	limits = sink_case_limits();
 	assert_true(limits.in_flight_max >= 1);
 	assert_true(limits.order <= OB_ORDER_ALWAYS);
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 }
 
 /* ---- sending ---- */
@@ -122,36 +121,36 @@ each_ticket_gets_one_receipt(void **state)
 	const size_t count = 300;
 	char key[16];
 
-	start_open(state);
+	sink_case_start(state);
 	for (size_t i = 0; i < count; i++) {
 		snprintf(key, sizeof(key), "k%zu", i % 7);
-		rig_message(&rig, key);
+		rig_message(&sink_case_rig, key);
 	}
-	rig_send(&rig, 0, count);
-	assert_int_equal(rig_poll(&rig, 0), 0);
+	rig_send(&sink_case_rig, 0, count);
+	assert_int_equal(rig_poll(&sink_case_rig, 0), 0);
 	for (size_t i = 0; i < count; i++)
-		assert_int_equal(rig.messages[i].fate, OB_FATE_SENT);
-	rig_look(&rig);
-	rig_stop(&rig);
+		assert_int_equal(sink_case_rig.messages[i].fate, OB_FATE_SENT);
+	rig_look(&sink_case_rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
 no_message_is_sent_before_it_arrived(void **state)
 {
-	start_open(state);
-	if (rig.adapter->arrivals == NULL) {
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_arrivals);
+	sink_case_start(state);
+	if (sink_case_rig.adapter->arrivals == NULL) {
+		rig_stop(&sink_case_rig);
+		OB_SKIP(sink_case_rig.adapter->why_no_arrivals);
 	}
 	for (size_t i = 0; i < 100; i++)
-		rig_message(&rig, "");
-	for (size_t at = 0; at < 100 || rig.owed > 0;) {
-		at += at < 100 ? rig_submit(&rig, at, 100 - at) : 0;
-		rig_poll(&rig, 1000);
-		rig_look(&rig);
+		rig_message(&sink_case_rig, "");
+	for (size_t at = 0; at < 100 || sink_case_rig.owed > 0;) {
+		at += at < 100 ? rig_submit(&sink_case_rig, at, 100 - at) : 0;
+		rig_poll(&sink_case_rig, 1000);
+		rig_look(&sink_case_rig);
 	}
-	assert_int_equal(rig.arrivals.count, 100);
-	rig_stop(&rig);
+	assert_int_equal(sink_case_rig.arrivals.count, 100);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -159,22 +158,23 @@ a_key_arrives_in_order(void **state)
 {
 	size_t last[3] = {0};
 
-	start_open(state);
-	if (rig.adapter->arrivals == NULL || limits_of().order == OB_ORDER_NONE) {
-		bool none = rig.adapter->arrivals != NULL;
+	sink_case_start(state);
+	if (sink_case_rig.adapter->arrivals == NULL || sink_case_limits().order == OB_ORDER_NONE) {
+		bool none = sink_case_rig.adapter->arrivals != NULL;
 
-		rig_stop(&rig);
-		OB_SKIP(none ? "this sink declares no order" : rig.adapter->why_no_arrivals);
+		rig_stop(&sink_case_rig);
+		OB_SKIP(none ? "this sink declares no order"
+			     : sink_case_rig.adapter->why_no_arrivals);
 	}
 	for (size_t i = 0; i < 200; i++)
-		rig_message(&rig, i % 3 == 0 ? "a" : i % 3 == 1 ? "b" : "c");
-	rig_send(&rig, 0, 200);
-	rig_look(&rig);
+		rig_message(&sink_case_rig, i % 3 == 0 ? "a" : i % 3 == 1 ? "b" : "c");
+	rig_send(&sink_case_rig, 0, 200);
+	rig_look(&sink_case_rig);
 	for (size_t i = 0; i < 200; i++) {
-		assert_true(i < 3 || rig.messages[i].arrived_at > last[i % 3]);
-		last[i % 3] = rig.messages[i].arrived_at;
+		assert_true(i < 3 || sink_case_rig.messages[i].arrived_at > last[i % 3]);
+		last[i % 3] = sink_case_rig.messages[i].arrived_at;
 	}
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -183,20 +183,20 @@ more_than_the_limit_is_not_taken(void **state)
 	uint32_t limit;
 	size_t accepted;
 
-	start_open(state);
-	limit = limits_of().in_flight_max;
+	sink_case_start(state);
+	limit = sink_case_limits().in_flight_max;
 	assert_true(limit < RIG_MESSAGES_MAX);
 	for (size_t i = 0; i <= limit; i++)
-		rig_message(&rig, "");
-	accepted = rig_submit(&rig, 0, (size_t)limit + 1);
+		rig_message(&sink_case_rig, "");
+	accepted = rig_submit(&sink_case_rig, 0, (size_t)limit + 1);
 	assert_true(accepted <= limit);
 	assert_true(accepted >= 1);
 	if (accepted == limit)
-		assert_int_equal(rig_submit(&rig, accepted, 1), 0);
-	rig_settle(&rig, 20000);
-	rig_send(&rig, accepted, (size_t)limit + 1 - accepted);
-	rig_look(&rig);
-	rig_stop(&rig);
+		assert_int_equal(rig_submit(&sink_case_rig, accepted, 1), 0);
+	rig_settle(&sink_case_rig, 20000);
+	rig_send(&sink_case_rig, accepted, (size_t)limit + 1 - accepted);
+	rig_look(&sink_case_rig);
+	rig_stop(&sink_case_rig);
 }
 
 /* ---- bytes ---- */
@@ -241,13 +241,13 @@ bytes_arrive_as_they_were(void **state)
 {
 	const size_t count = sizeof(corpus) / sizeof(corpus[0]);
 
-	start_open(state);
-	if (rig.adapter->arrivals == NULL) {
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_arrivals);
+	sink_case_start(state);
+	if (sink_case_rig.adapter->arrivals == NULL) {
+		rig_stop(&sink_case_rig);
+		OB_SKIP(sink_case_rig.adapter->why_no_arrivals);
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct ob_message *message = &rig_message(&rig, "")->message;
+		struct ob_message *message = &rig_message(&sink_case_rig, "")->message;
 
 		message->payload = corpus[i].payload;
 		message->key = corpus[i].key;
@@ -255,11 +255,11 @@ bytes_arrive_as_they_were(void **state)
 		message->content_type = corpus[i].content_type;
 		message->headers = corpus[i].headers;
 	}
-	rig_send(&rig, 0, count);
-	rig_look(&rig);
+	rig_send(&sink_case_rig, 0, count);
+	rig_look(&sink_case_rig);
 	for (size_t i = 0; i < count; i++) {
-		const struct rig_message *it = &rig.messages[i];
-		const struct sink_arrival *arrival = &rig.arrivals.items[it->arrived_at];
+		const struct rig_message *it = &sink_case_rig.messages[i];
+		const struct sink_arrival *arrival = &sink_case_rig.arrivals.items[it->arrived_at];
 
 		if (it->fate == OB_FATE_REJECT && (i > 8 || corpus[i].content_type.data != NULL)) {
 			assert_false(it->arrived);
@@ -274,7 +274,7 @@ bytes_arrive_as_they_were(void **state)
 					    arrival->payload_size);
 	}
 	assert_int_not_equal(access("pwned", F_OK), 0);
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -285,39 +285,39 @@ sixteen_mebibytes_arrive(void **state)
 	char *payload = malloc(size);
 	struct rig_message *it;
 
-	start_open(state);
-	if (rig.adapter->arrivals == NULL) {
+	sink_case_start(state);
+	if (sink_case_rig.adapter->arrivals == NULL) {
 		free(payload);
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_arrivals);
+		rig_stop(&sink_case_rig);
+		OB_SKIP(sink_case_rig.adapter->why_no_arrivals);
 	}
 	assert_non_null(payload);
 	for (size_t i = 0; i < size; i++)
 		payload[i] = (char)(i * 2654435761u >> 13);
 	/* A time-out of 300 ms is too short for so much on two busy cores. */
 	for (size_t i = 0; i < 8; i++)
-		if (strncmp(rig.setup.options[i], "request-timeout=", 16) == 0)
-			snprintf(rig.setup.options[i], sizeof(rig.setup.options[i]),
-				 "request-timeout=15s");
-	rig.adapter->ops->close(rig.sink);
-	memset(rig.sink, 0, rig.adapter->ops->size);
-	assert_int_equal(rig_open(&rig, rig.setup.url), OB_OK);
-	it = rig_message(&rig, "k");
+		if (strncmp(sink_case_rig.setup.options[i], "request-timeout=", 16) == 0)
+			snprintf(sink_case_rig.setup.options[i],
+				 sizeof(sink_case_rig.setup.options[i]), "request-timeout=15s");
+	sink_case_rig.adapter->ops->close(sink_case_rig.sink);
+	memset(sink_case_rig.sink, 0, sink_case_rig.adapter->ops->size);
+	assert_int_equal(rig_open(&sink_case_rig, sink_case_rig.setup.url), OB_OK);
+	it = rig_message(&sink_case_rig, "k");
 	it->message.payload = (struct ob_bytes){payload, size};
-	rig_send(&rig, 0, 1);
-	limit = limits_of().message_bytes_max;
-	rig_look(&rig);
+	rig_send(&sink_case_rig, 0, 1);
+	limit = sink_case_limits().message_bytes_max;
+	rig_look(&sink_case_rig);
 	if (limit != 0 && limit < size) {
 		assert_int_equal(it->fate, OB_FATE_REJECT);
 		assert_false(it->arrived);
 	} else {
 		if (it->fate != OB_FATE_SENT)
 			fail_msg("%s %s", it->code, it->text);
-		assert_int_equal(rig.arrivals.items[0].payload_size, size);
-		assert_memory_equal(rig.arrivals.items[0].payload, payload, size);
+		assert_int_equal(sink_case_rig.arrivals.items[0].payload_size, size);
+		assert_memory_equal(sink_case_rig.arrivals.items[0].payload, payload, size);
 	}
-	rig_prove_it_works(&rig);
-	rig_stop(&rig);
+	rig_prove_it_works(&sink_case_rig);
+	rig_stop(&sink_case_rig);
 	free(payload);
 }
 
@@ -328,15 +328,15 @@ poll_keeps_to_its_time(void **state)
 {
 	int64_t start_ms;
 
-	start_open(state);
+	sink_case_start(state);
 	start_ms = rig_now_ms();
-	assert_int_equal(rig_poll(&rig, 0), 0);
+	assert_int_equal(rig_poll(&sink_case_rig, 0), 0);
 	assert_true(rig_now_ms() - start_ms < SLACK_MS);
 	start_ms = rig_now_ms();
-	assert_int_equal(rig_poll(&rig, 100), 0);
+	assert_int_equal(rig_poll(&sink_case_rig, 100), 0);
 	assert_true(rig_now_ms() - start_ms >= 95);
 	assert_true(rig_now_ms() - start_ms < 100 + SLACK_MS);
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void *
@@ -353,198 +353,61 @@ wake_ends_a_poll(void **state)
 	pthread_t thread;
 	int64_t start_ms;
 
-	start_open(state);
+	sink_case_start(state);
 	/* One that waits. */
-	assert_int_equal(pthread_create(&thread, NULL, wake_after_a_while, rig.sink), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wake_after_a_while, sink_case_rig.sink), 0);
 	start_ms = rig_now_ms();
-	assert_int_equal(rig_poll(&rig, 30000), 0);
+	assert_int_equal(rig_poll(&sink_case_rig, 30000), 0);
 	assert_true(rig_now_ms() - start_ms < 10000);
 	pthread_join(thread, NULL);
 	/* The next one. */
-	rig.adapter->ops->wake(rig.sink);
+	sink_case_rig.adapter->ops->wake(sink_case_rig.sink);
 	start_ms = rig_now_ms();
-	assert_int_equal(rig_poll(&rig, 30000), 0);
+	assert_int_equal(rig_poll(&sink_case_rig, 30000), 0);
 	assert_true(rig_now_ms() - start_ms < 10000);
 	/* And no other. */
 	start_ms = rig_now_ms();
-	assert_int_equal(rig_poll(&rig, 50), 0);
+	assert_int_equal(rig_poll(&sink_case_rig, 50), 0);
 	assert_true(rig_now_ms() - start_ms >= 45);
-	rig_stop(&rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
 flush_changes_nothing_that_is_seen(void **state)
 {
-	start_open(state);
-	if (rig.adapter->ops->flush == NULL) {
-		rig_stop(&rig);
+	sink_case_start(state);
+	if (sink_case_rig.adapter->ops->flush == NULL) {
+		rig_stop(&sink_case_rig);
 		OB_SKIP("this sink batches nothing, so it has nothing to flush");
 	}
-	rig.adapter->ops->flush(rig.sink);
-	rig_message(&rig, "a");
-	rig_message(&rig, "b");
-	assert_true(rig_submit(&rig, 0, 2) >= 1);
-	rig.adapter->ops->flush(rig.sink);
-	rig_settle(&rig, 20000);
-	rig_look(&rig);
-	rig_stop(&rig);
-}
-
-/* ---- failures ---- */
-
-static void
-cancel_returns_every_ticket(void **state)
-{
-	int64_t start_ms;
-	size_t accepted;
-
-	start_open(state);
-	if (rig.adapter->hang != NULL)
-		rig.adapter->hang(rig.recipient, true);
-	for (size_t i = 0; i < 20; i++)
-		rig_message(&rig, "k");
-	accepted = rig_submit(&rig, 0, 20);
-	/* Some are then under way. */
-	if (rig.adapter->hang != NULL)
-		rig_poll(&rig, 50);
-	rig.adapter->ops->cancel(rig.sink);
-	start_ms = rig_now_ms();
-	while (rig.owed > 0 && rig_now_ms() - start_ms < 5000)
-		assert_true(rig_poll(&rig, 5000) > 0);
-	assert_int_equal(rig.owed, 0);
-	for (size_t i = 0; i < accepted; i++) {
-		enum ob_fate fate = rig.messages[i].fate;
-
-		assert_true(fate == OB_FATE_RETURNED || fate == OB_FATE_UNKNOWN ||
-			    fate == OB_FATE_SENT);
-	}
-	rig.adapter->ops->cancel(rig.sink);
-	assert_int_equal(rig_poll(&rig, 0), 0);
-	if (rig.adapter->hang != NULL)
-		rig.adapter->hang(rig.recipient, false);
-	rig_look(&rig);
-	for (size_t i = 0; i < accepted; i++)
-		if (rig.messages[i].fate == OB_FATE_RETURNED)
-			assert_false(rig.messages[i].arrived);
-	rig_prove_it_works(&rig);
-	rig_stop(&rig);
-}
-
-static void
-a_failed_message_is_followed_as_declared(void **state)
-{
-	enum ob_sink_order order;
-
-	start_open(state);
-	order = limits_of().order;
-	if (rig.adapter->refuse == NULL) {
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_refusal);
-	}
-	for (size_t i = 0; i < 4; i++)
-		rig_message(&rig, i == 3 ? "other" : "k");
-	rig.adapter->refuse(rig.recipient, "m1");
-	rig_send(&rig, 0, 4);
-	rig_look(&rig);
-	assert_int_equal(rig.messages[0].fate, OB_FATE_SENT);
-	assert_int_not_equal(rig.messages[1].fate, OB_FATE_SENT);
-	assert_false(rig.messages[1].arrived);
-	assert_true(strlen(rig.messages[1].code) > 0);
-	assert_int_equal(rig.messages[3].fate, OB_FATE_SENT);
-	if (order == OB_ORDER_ALWAYS) {
-		assert_int_not_equal(rig.messages[2].fate, OB_FATE_SENT);
-		assert_false(rig.messages[2].arrived);
-	}
-	rig.adapter->refuse(rig.recipient, NULL);
-	rig_prove_it_works(&rig);
-	rig_stop(&rig);
-}
-
-static void
-a_recipient_that_is_down_is_told(void **state)
-{
-	start_open(state);
-	if (rig.adapter->down == NULL) {
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_down);
-	}
-	rig_prove_it_works(&rig);
-	rig.adapter->down(rig.recipient, true);
-	for (size_t i = 1; i < 4; i++) {
-		struct rig_message *it = rig_message(&rig, "k");
-
-		rig_send(&rig, i, 1);
-		assert_true(it->fate == OB_FATE_DOWN || it->fate == OB_FATE_BLOCKED);
-		assert_true(strlen(it->code) > 0);
-		assert_true(strlen(it->text) > 0);
-		assert_false(it->arrived);
-	}
-	rig.adapter->down(rig.recipient, false);
-	rig_prove_it_works(&rig);
-	rig_stop(&rig);
-}
-
-static void
-a_recipient_that_hangs_is_given_up(void **state)
-{
-	int64_t start_ms;
-	char large[200000];
-	size_t accepted;
-
-	start_open(state);
-	if (rig.adapter->hang == NULL) {
-		rig_stop(&rig);
-		OB_SKIP(rig.adapter->why_no_hang);
-	}
-	for (size_t i = 0; i < 8; i++)
-		if (strncmp(rig.setup.options[i], "request-timeout=", 16) == 0 ||
-		    rig.setup.options[i][0] == '\0') {
-			snprintf(rig.setup.options[i], sizeof(rig.setup.options[i]),
-				 "request-timeout=%dms", TRIED_TIMEOUT_MS);
-			break;
-		}
-	rig.adapter->ops->close(rig.sink);
-	memset(rig.sink, 0, rig.adapter->ops->size);
-	assert_int_equal(rig_open(&rig, rig.setup.url), OB_OK);
-	rig.adapter->hang(rig.recipient, true);
-	memset(large, 'x', sizeof(large));
-	for (size_t i = 0; i < 3; i++)
-		rig_message(&rig, "k")->message.payload = (struct ob_bytes){large, sizeof(large)};
-	start_ms = rig_now_ms();
-	accepted = rig_submit(&rig, 0, 3);
-	while (rig.owed > 0 && rig_now_ms() - start_ms < 20000) {
-		int64_t poll_ms = rig_now_ms();
-
-		rig_poll(&rig, 50);
-		assert_true(rig_now_ms() - poll_ms < 50 + SLACK_MS);
-	}
-	assert_int_equal(rig.owed, 0);
-	assert_true(rig_now_ms() - start_ms < TRIED_TIMEOUT_MS + rig.adapter->grace_ms + SLACK_MS);
-	for (size_t i = 0; i < accepted; i++)
-		assert_int_not_equal(rig.messages[i].fate, OB_FATE_SENT);
-	rig.adapter->hang(rig.recipient, false);
-	rig_prove_it_works(&rig);
-	rig_stop(&rig);
+	sink_case_rig.adapter->ops->flush(sink_case_rig.sink);
+	rig_message(&sink_case_rig, "a");
+	rig_message(&sink_case_rig, "b");
+	assert_true(rig_submit(&sink_case_rig, 0, 2) >= 1);
+	sink_case_rig.adapter->ops->flush(sink_case_rig.sink);
+	rig_settle(&sink_case_rig, 20000);
+	rig_look(&sink_case_rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
 reopen_loses_nothing(void **state)
 {
-	start_open(state);
-	if (rig.adapter->ops->reopen == NULL) {
-		rig_stop(&rig);
+	sink_case_start(state);
+	if (sink_case_rig.adapter->ops->reopen == NULL) {
+		rig_stop(&sink_case_rig);
 		OB_SKIP("this sink has nothing to open again");
 	}
-	rig_prove_it_works(&rig);
-	rig.adapter->ops->reopen(rig.sink);
-	rig_prove_it_works(&rig);
-	rig_message(&rig, "k");
-	rig_submit(&rig, rig.count - 1, 1);
-	rig.adapter->ops->reopen(rig.sink);
-	rig_settle(&rig, 20000);
-	assert_int_equal(rig.messages[rig.count - 1].fate, OB_FATE_SENT);
-	rig_look(&rig);
-	rig_stop(&rig);
+	rig_prove_it_works(&sink_case_rig);
+	sink_case_rig.adapter->ops->reopen(sink_case_rig.sink);
+	rig_prove_it_works(&sink_case_rig);
+	rig_message(&sink_case_rig, "k");
+	rig_submit(&sink_case_rig, sink_case_rig.count - 1, 1);
+	sink_case_rig.adapter->ops->reopen(sink_case_rig.sink);
+	rig_settle(&sink_case_rig, 20000);
+	assert_int_equal(sink_case_rig.messages[sink_case_rig.count - 1].fate, OB_FATE_SENT);
+	rig_look(&sink_case_rig);
+	rig_stop(&sink_case_rig);
 }
 
 static void
@@ -561,16 +424,18 @@ check_finds_something_to_say(void **state)
 	int findings = 0;
 	struct ob_report report = {.context = &findings, .add = count_finding};
 
-	start_open(state);
-	if (rig.adapter->ops->check == NULL) {
-		rig_stop(&rig);
+	sink_case_start(state);
+	if (sink_case_rig.adapter->ops->check == NULL) {
+		rig_stop(&sink_case_rig);
 		OB_SKIP("this sink has nothing to check");
 	}
-	assert_int_equal(rig.adapter->ops->check(rig.sink, 5000, &report, &rig.error), OB_OK);
+	assert_int_equal(sink_case_rig.adapter->ops->check(sink_case_rig.sink, 5000, &report,
+							   &sink_case_rig.error),
+			 OB_OK);
 	assert_true(findings > 0);
-	rig_look(&rig);
-	assert_int_equal(rig.arrivals.count, 0);
-	rig_stop(&rig);
+	rig_look(&sink_case_rig);
+	assert_int_equal(sink_case_rig.arrivals.count, 0);
+	rig_stop(&sink_case_rig);
 }
 
 #define CASE(function)                                                                             \

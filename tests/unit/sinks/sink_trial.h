@@ -1,0 +1,20 @@
+/* A host with the clock of the system, and a way to open a sink with options given as text. */
+#ifndef OB_TESTS_SINK_HOST_H
+#define OB_TESTS_SINK_HOST_H
+
+#include <outbox/sink.h>
+
+struct trial {
+	struct ob_sink *sink;
+	void *options;
+	struct ob_error error;
+};
+
+/* Opens a sink; `options` are "NAME=VALUE", NULL at the end, or NULL. Returns what open did. */
+int trial_open(struct trial *trial, const struct ob_sink_ops *ops, const char *url,
+	       const char *const *options);
+void trial_close(struct trial *trial);
+/* Submits one message, polls until its receipt is there (ten seconds at most) and returns it. */
+struct ob_receipt trial_send(struct trial *trial, const struct ob_message *message);
+
+#endif

@@ -76,7 +76,7 @@ struct lane {
 	struct entry *next; /* of the log: the first that is not in flight */
 	struct entry *ready;
 	struct parked *parked; /* its record when it is parked in the store */
-	struct lane *free_next;
+	struct ob_list empty;  /* in the list of empty lanes, if it is one */
 	uint32_t in_flight;
 	bool failed; /* one in flight failed: none is submitted until all have their receipts */
 };
@@ -133,7 +133,7 @@ struct lanes {
 	struct lane *all;
 	uint32_t size;
 	uint32_t used;
-	struct lane *free;
+	struct ob_list empty; /* lanes that hold nothing, the longest so first */
 	struct ob_list ready; /* entries that may be submitted, the longest waiting first */
 };
 
@@ -224,6 +224,7 @@ struct fetching {
 	uint32_t session;
 	uint32_t change; /* parked rows handed out before an acquire are forgotten */
 	uint32_t parked_asked;
+	uint64_t bytes_asked;  /* for rows of the log; 0: none were asked for */
 	int64_t not_before_ms; /* the store was busy */
 	int64_t
 	    poll_at_ms; /* the store cannot be left to wait, as there is no room for what may come */
@@ -345,7 +346,7 @@ void ob_lanes_add(struct ob_engine *engine, struct entry *entry);
 void ob_lanes_remove(struct ob_engine *engine, struct entry *entry);
 /* Something about the lane changed: lists the entry, if there is one, that may go now. */
 void ob_lanes_update(struct ob_engine *engine, struct lane *lane);
-/* A lane is forgotten once nothing refers to it. */
+/* A lane that holds nothing may be forgotten. */
 void ob_lanes_release(struct ob_engine *engine, struct lane *lane);
 struct lane *ob_lanes_find(struct ob_engine *engine, uint64_t id);
 void ob_lanes_clear(struct ob_engine *engine);

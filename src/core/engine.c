@@ -112,8 +112,7 @@ take_limits(struct ob_engine *engine, const struct ob_sink_limits *limits)
 		engine->config.sink.in_flight_max = 1;
 	/* Where the order is kept no longer, those listed behind others in flight wait again. */
 	for (uint32_t i = 0; i < lanes->used; i++) {
-		if (lanes->all[i].id != 0)
-			ob_lanes_update(engine, &lanes->all[i]);
+		ob_lanes_update(engine, &lanes->all[i]);
 	}
 }
 

@@ -58,6 +58,7 @@ fetch_begin(struct ob_engine *engine, uint32_t rows, uint32_t parked)
 	fetching->session = engine->session.number;
 	fetching->change = engine->changes;
 	fetching->parked_asked = parked;
+	fetching->bytes_asked = rows > 0 ? bytes : 0;
 	fetching->settled_due_ms = OB_NEVER;
 	/* One that must not bring parked rows would sleep on when there is room for them again. */
 	if (parked == 0 ? engine->parked.rows + engine->parked.scheduled > 0
@@ -129,7 +130,7 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 {
 	struct fetching *fetching = &engine->fetching;
 	bool ours = engine->session.hold == HOLD_HELD && fetching->change == engine->changes;
-	bool known;
+	bool known, need_room;
 	uint32_t parked = parked_in(engine, batch, &known);
 
 	engine->stats.fetched += batch->count;
@@ -137,15 +138,18 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 	fetching->more = batch->more;
 	if (fetching->was_empty && !fetching->may_wait && fetching->parked_asked == 0)
 		fetching->poll_at_ms = ob_core_later(engine->now_ms, POLL_MS);
-	/* Nothing came though there is something: it is larger than the room that was left. */
-	if (batch->count == parked && batch->more && engine->window.bytes > 0)
-		fetching->need_room = true;
 	if (batch->passed)
 		engine->settling.passed_due_ms = ob_core_min(
 		    engine->settling.passed_due_ms, ob_core_later(engine->now_ms, PASSED_WAIT_MS));
 	if (fetching->parked_asked > 0 && ours)
 		parked_due_take(engine, batch, parked);
+	/* Nothing of the log came though there is something: it is larger than the room that was left. If there
+	   is more room by now, it is asked for again. */
+	need_room = batch->count == parked && batch->more && engine->window.bytes > 0 &&
+		    fetching->bytes_asked > 0 &&
+		    fetching->bytes_asked >= ob_window_room_bytes(engine);
 	ob_window_add_batch(engine, batch, ours && known);
+	fetching->need_room = need_room;
 	if (ours && !known)
 		ob_session_failed(engine, OB_CHANGED, "fetch");
 	if (ob_fetching_starves(engine))

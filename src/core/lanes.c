@@ -25,6 +25,7 @@ ob_lanes_init(struct ob_engine *engine)
 	lanes->size = engine->config.window_count_max + engine->config.parked_window_max;
 	lanes->all = calloc(lanes->size, sizeof(*lanes->all));
 	ob_list_init(&lanes->ready);
+	ob_list_init(&lanes->empty);
 	return lanes->all != NULL && ob_map_init(&lanes->map, lanes->size);
 }
 
@@ -41,20 +42,27 @@ ob_lanes_find(struct ob_engine *engine, uint64_t id)
 	return ob_map_get(&engine->lanes.map, id);
 }
 
+/* An empty lane stays known, since its key will most probably come again; the one that has been empty for longest makes
+   room for a new one. */
 static struct lane *
 lane_new(struct ob_engine *engine, uint64_t id)
 {
 	struct lanes *lanes = &engine->lanes;
-	struct lane *lane = lanes->free;
+	struct lane *lane;
 
-	if (lane != NULL)
-		lanes->free = lane->free_next;
-	else
+	if (lanes->used < lanes->size) {
 		lane = &lanes->all[lanes->used++];
-	OB_CHECK(lanes->used <= lanes->size);
+	} else {
+		struct ob_list *first = ob_list_pop_front(&lanes->empty);
+
+		OB_CHECK(first != NULL);
+		lane = OB_CONTAINER_OF(first, struct lane, empty);
+		ob_map_remove(&lanes->map, lane->id);
+	}
 	*lane = (struct lane){.id = id};
 	ob_list_init(&lane->log);
 	ob_list_init(&lane->run);
+	ob_list_init(&lane->empty);
 	lane->parked = ob_parked_find(engine, id);
 	OB_CHECK(ob_map_put(&lanes->map, id, lane));
 	return lane;
@@ -63,13 +71,11 @@ lane_new(struct ob_engine *engine, uint64_t id)
 void
 ob_lanes_release(struct ob_engine *engine, struct lane *lane)
 {
-	if (lane->id == 0 || lane->in_flight > 0 || !ob_list_is_empty(&lane->log) ||
-	    !ob_list_is_empty(&lane->run))
+	if (lane->in_flight > 0 || !ob_list_is_empty(&lane->log) || !ob_list_is_empty(&lane->run) ||
+	    !ob_list_is_empty(&lane->empty))
 		return;
-	ob_map_remove(&engine->lanes.map, lane->id);
-	lane->id = 0;
-	lane->free_next = engine->lanes.free;
-	engine->lanes.free = lane;
+	OB_CHECK(lane->ready == NULL);
+	ob_list_push_back(&engine->lanes.empty, &lane->empty);
 }
 
 void
@@ -79,8 +85,8 @@ ob_lanes_clear(struct ob_engine *engine)
 
 	ob_map_clear(&lanes->map);
 	ob_list_init(&lanes->ready);
+	ob_list_init(&lanes->empty);
 	lanes->used = 0;
-	lanes->free = NULL;
 }
 
 void
@@ -172,6 +178,8 @@ ob_lanes_add(struct ob_engine *engine, struct entry *entry)
 	lane = ob_map_get(&engine->lanes.map, id);
 	if (lane == NULL)
 		lane = lane_new(engine, id);
+	else
+		ob_list_remove(&lane->empty);
 	entry->lane = lane;
 	if (entry->parked) {
 		ob_list_push_back(&lane->run, &entry->chain);

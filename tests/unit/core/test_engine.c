@@ -585,6 +585,29 @@ test_quota_of_a_key(void **state)
 	world_expect(w, "settle 2 dead:3/1\n");
 }
 
+/* The next row does not fit: asking again and again would give the same. */
+static void
+test_waits_for_room_for_a_large_row(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.window_bytes_max = 1000;
+	world_start(w);
+	world_fetched(w, "a1");
+	world_expect(w, "fetch\nsubmit a1\n");
+	assert_false(w->fetch.oversize_ok);
+	w->more = true;
+	world_fetched(w, "");
+	world_expect(w, "");
+	world_receipt(w, "a1", OB_FATE_SENT);
+	world_expect(w, "settle 1\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "fetch\n");
+	assert_true(w->fetch.oversize_ok);
+}
+
 static void
 test_config(void **state)
 {
@@ -633,6 +656,7 @@ main(void)
 	    STORY(test_a_run_goes_back_behind_a_dead_head),
 	    STORY(test_a_fetch_without_room_for_parked_rows_does_not_wait),
 	    STORY(test_quota_of_a_key),
+	    STORY(test_waits_for_room_for_a_large_row),
 	    cmocka_unit_test(test_config),
 	};
 

@@ -353,6 +353,7 @@ receive_requests_due(struct receive_server *server, bool all)
 			continue;
 		}
 		MHD_resume_connection(request->connection);
+		server->resumed = true;
 	}
 	return INT64_MAX;
 }

@@ -292,6 +292,9 @@ serve(struct receive_server *server, int stop_fd, int64_t until_us)
 
 	if (left_ms > 1000)
 		left_ms = 1000;
+	if (server->resumed)
+		left_ms = 0;
+	server->resumed = false;
 	if (server->daemon != NULL && MHD_get_timeout(server->daemon, &mhd_ms) == MHD_YES &&
 	    (int64_t)mhd_ms < left_ms)
 		left_ms = (int64_t)mhd_ms;

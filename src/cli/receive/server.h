@@ -55,9 +55,11 @@ struct receive_server {
 	struct ob_list waiting; /* requests whose answer is due later, by when */
 	struct ob_list spare;   /* requests that are not in use */
 	struct ob_buf line;
-	unsigned open; /* requests that are not completed */
-	bool broken;   /* stdout or the log cannot be written: nothing more is taken */
+	unsigned open;   /* requests that are not completed */
+	bool broken;     /* stdout or the log cannot be written: nothing more is taken */
 	bool going_down; /* nothing may wait any more */
+	bool
+	    resumed; /* a connection goes on at the next run, of which its time-out knows nothing */
 	bool went_down;
 	int64_t up_at_us;     /* 0: it is up */
 	int64_t active_at_us; /* when something came last */

@@ -60,6 +60,11 @@ http_setup_url(struct http_sink *http, const char *url, struct ob_error *error)
 				    "sink http: the URL must begin with http:// or https://");
 		goto out;
 	}
+	/* libcurl would take the first part of the path for the host. */
+	if (strchr("/?#", strstr(url, "//")[2]) != NULL) {
+		code = ob_error_set(error, OB_CONFIG, "sink http: the URL names no host");
+		goto out;
+	}
 	if (parsed != NULL)
 		result = curl_url_set(parsed, CURLUPART_URL, url, 0);
 	if (result != CURLUE_OK) {

@@ -14,6 +14,7 @@ class Receipt:
     number: int
     status: int
     at: float
+    source: str
 
 
 class Recipient:
@@ -23,6 +24,7 @@ class Recipient:
         self.delay_s, self.decide = delay_s, decide
         self.lock, self.receipts, self.halves = threading.Lock(), [], 0
         self.connections, self.listener, self.port = set(), None, 0
+        self.arrived = 0  # requests whose answer may still be due
         self.up()
 
     @property
@@ -107,11 +109,13 @@ class Recipient:
     def _take(self, headers, body):
         content = json.loads(body)
         message_id, key, number = headers["webhook-id"], content["key"], content["number"]
+        self.arrived += 1
         status = self.decide(message_id, key, number)
         if self.delay_s:
             time.sleep(self.delay_s)
         with self.lock:
-            self.receipts.append(Receipt(message_id, key, number, status, time.monotonic()))
+            self.receipts.append(Receipt(message_id, key, number, status, time.monotonic(),
+                                         headers.get("ce-source", "")))
         return status
 
     def accepted(self):

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""What a relay process does when it is told to end, is stopped and woken, has a rival, or has a recipient or database that is away for
+a while: real processes, SQLite and HTTP, P1 to P4 checked from the writers' and the recipient's own logs.
+
+usage: test_lifecycle.py [NAME...]     environment: OUTBOX_BUILD
+"""
+import json
+import pathlib
+import signal
+import sqlite3
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+
+from tap import check, main  # noqa: E402
+from world import BUILD, wait_for, world  # noqa: E402
+
+
+def status(it):
+    """The subscription as another process sees it."""
+    shown = json.loads(it.run("status", it.url, "--json"))
+    return shown["subscriptions"][0]
+
+
+def end(it, relay, deadline_s=12):
+    relay.send(signal.SIGTERM)
+    check(relay.wait(deadline_s) == 0, f"after SIGTERM the relay did not end with 0:\n{relay.log()}")
+
+
+def drain():
+    """SIGTERM: what is in flight is finished and settled, the lease given up, and the next relay starts at once."""
+    with world(build=BUILD) as it:
+        it.receive(delay_s=0.05)
+        it.write()
+        relay = it.relay(lease="30s")
+        wait_for(lambda: len(it.recipient.accepted()) > 100, 20, "the first messages")
+        began = time.monotonic()
+        end(it, relay, 5)
+        took = time.monotonic() - began
+        before = len(it.recipient.accepted())
+        began = time.monotonic()
+        relay = it.relay(lease="30s")
+        wait_for(lambda: len(it.recipient.accepted()) > before, 5, "the next relay's first delivery")
+        gap = time.monotonic() - began
+        check(gap < 1, f"the next relay needed {gap:.2f} s for its first delivery")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, relay)
+        again = it.check_promises(crashes=1)
+        check(again == 0, f"after a drain {again} arrived twice")
+        return f"drained in {took:.2f} s, the next relay delivered after {gap:.2f} s"
+
+
+def drain_by_deadline():
+    """A recipient that does not answer holds a drain up only until the deadline."""
+    with world(build=BUILD) as it:
+        it.receive(delay_s=30)
+        it.write()
+        relay = it.relay("--drain-deadline", "2s", lease="30s")
+        wait_for(lambda: it.recipient.arrived > 5, 20, "requests in flight")
+        began = time.monotonic()
+        relay.send(signal.SIGTERM)
+        relay.wait(5)
+        took = time.monotonic() - began
+        check(took < 3, f"a drain by 2 s took {took:.2f} s")
+        it.recipient.delay_s = 0
+        relay = it.relay(lease="30s")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, relay)
+        return f"ended after {took:.2f} s"
+
+
+def second_signal():
+    """A second SIGTERM ends at once."""
+    with world(build=BUILD) as it:
+        it.receive(delay_s=30)
+        it.write()
+        relay = it.relay()
+        wait_for(lambda: it.recipient.arrived > 0, 20, "requests in flight")
+        relay.send(signal.SIGTERM)
+        time.sleep(0.3)
+        check(relay.process.poll() is None, "it did not wait for what is in flight")
+        began = time.monotonic()
+        relay.send(signal.SIGTERM)
+        code = relay.wait(5)
+        took = time.monotonic() - began
+        check(took < 0.5, f"the second SIGTERM took {took:.2f} s")
+        check(code != 0, "it ended as if all were well")
+
+
+def stopped_and_woken():
+    """Stopped for longer than its lease, then woken: it sends no more and settles nothing, and the new owner goes on."""
+    with world(build=BUILD) as it:
+        it.receive(delay_s=0.01)
+        it.write()
+        first = it.relay("--sink-option", "source=/first")
+        wait_for(lambda: len(it.recipient.accepted()) > 100, 20, "the first messages")
+        first.send(signal.SIGSTOP)
+        second = it.relay("--sink-option", "source=/second")
+
+        def sent_by(source, since=0.0):
+            return [r for r in it.recipient.accepted() if r.source == source and r.at > since]
+        wait_for(lambda: len(sent_by("/second")) > 100, 20, "the second relay to take over")
+        woken = time.monotonic()
+        first.send(signal.SIGCONT)
+        time.sleep(1.5)
+        late = sent_by("/first", woken)
+        check(len(late) <= 16, f"the one that lost its lease sent {len(late)} messages after it was woken")
+        check(not sent_by("/first", woken + 0.5), "the one that lost its lease goes on sending")
+        check(sent_by("/second", woken + 0.5), "the owner stopped sending")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, first)
+        end(it, second)
+        return f"{it.check_promises(crashes=1)} twice, {len(late)} of them late"
+
+
+def two_relays():
+    """Two relays on one file: one works, the other waits, and takes over when the first ends or dies."""
+    with world(build=BUILD) as it:
+        it.receive()
+        it.write()
+        relays = {"/first": it.relay("--sink-option", "source=/first")}
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        relays["/second"] = it.relay("--sink-option", "source=/second")
+        time.sleep(1.5)
+        sources = {receipt.source for receipt in it.recipient.accepted()}
+        check(sources == {"/first"}, f"{sources} sent")
+
+        def taken_over():
+            return any(receipt.source == "/second" for receipt in it.recipient.accepted())
+        began = time.monotonic()
+        relays["/first"].kill()
+        wait_for(taken_over, 10, "the second relay to take over")
+        took = time.monotonic() - began
+        check(took < 3, f"with a lease of 1 s it took over only after {took:.2f} s")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, relays["/second"])
+        it.check_promises(crashes=1)
+        return f"took over after {took:.2f} s"
+
+
+def recipient_down():
+    """The recipient is down for a while: nothing is given up, the state says so, and all arrives once it is up."""
+    with world(build=BUILD) as it:
+        it.receive()
+        it.write()
+        relay = it.relay("--probe-max", "1s")
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        it.recipient.down()
+        wait_for(lambda: status(it)["state"] == "down", 10, "status to say that the recipient is down")
+        time.sleep(2)
+        it.recipient.up()
+        it.writers.stop()
+        wait_for(it.all_arrived, 30, "all that was committed to arrive")
+        wait_for(lambda: status(it)["state"] == "running", 10, "status to say that it runs again")
+        end(it, relay)
+        check(not it.dead_ids(), "messages died of an outage")
+        return f"{it.check_promises(crashes=1)} twice"
+
+
+def database_busy():
+    """Another program holds the write lock for three seconds: sending goes on, nothing is lost or sent twice."""
+    with world(build=BUILD) as it:
+        it.receive()
+        it.write()
+        relay = it.relay(lease="10s")
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        holder = sqlite3.connect(it.path, timeout=20, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        time.sleep(3)
+        check(relay.process.poll() is None, f"the relay ended:\n{relay.log()}")
+        holder.execute("ROLLBACK")
+        holder.close()
+        time.sleep(0.3)
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, relay)
+        check(it.check_promises(crashes=1) == 0, "messages arrived twice")
+
+
+def until_idle():
+    """--until-idle ends with 0 once all is settled, retries included."""
+    with world(build=BUILD) as it:
+        until = time.monotonic() + 2
+        it.receive(decide=lambda message_id, key, number: 503 if key == "w0-k0" and time.monotonic() < until else 200)
+        it.write()
+        time.sleep(1)
+        it.writers.stop()
+        relay = it.relay("--until-idle", "--retry-first", "700ms", "--park-after", "100ms")
+        check(relay.wait(30) == 0, relay.log())
+        check(it.all_arrived(), "it ended before all had arrived")
+        it.check_promises()
+        relay = it.relay("--until-idle")
+        check(relay.wait(5) == 0, relay.log())
+
+
+def rollback_mode():
+    """The same in a database that is not in WAL mode, with a kill."""
+    with world(build=BUILD, journal="delete") as it:
+        it.receive()
+        it.write(pause_s=0.02)
+        relay = it.relay()
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        relay.kill()
+        relay = it.relay()
+        time.sleep(0.5)
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        end(it, relay)
+        it.check_promises(crashes=1)
+
+
+CASES = [
+    ("SIGTERM drains and gives up the lease", drain),
+    ("a drain ends by its deadline", drain_by_deadline),
+    ("a second SIGTERM ends at once", second_signal),
+    ("SIGSTOP beyond the lease, then SIGCONT", stopped_and_woken),
+    ("two relays on one file", two_relays),
+    ("a recipient that is down for a while", recipient_down),
+    ("a database that is busy for a while", database_busy),
+    ("until idle, with retries", until_idle),
+    ("a database in rollback mode", rollback_mode),
+]
+
+if __name__ == "__main__":
+    sys.exit(main(CASES))

@@ -263,6 +263,8 @@ struct ob_engine {
 
 	uint32_t changes; /* acquires so far */
 	bool paused, draining, abandoned, drained;
+	uint64_t
+	    drain_end; /* draining: the last ordinal that was sent or in flight when it began */
 
 	struct ob_state_report report;
 	const char *report_code;
@@ -386,6 +388,10 @@ void ob_timers_wake_at(struct ob_engine *engine);
 /* delivery.c */
 bool ob_delivery_init(struct ob_engine *engine);
 void ob_delivery_free(struct ob_engine *engine);
+/* A drain begins: finds the last message that was sent. Those before it are sent, too, since none behind a gap
+   can be settled, and what was sent and not settled arrives again (P4 allows that after a crash only). */
+void ob_delivery_drain(struct ob_engine *engine);
+bool ob_delivery_fills_gaps(const struct ob_engine *engine);
 void ob_delivery_submit(struct ob_engine *engine);
 void ob_delivery_submitted(struct ob_engine *engine, uint32_t accepted);
 void ob_delivery_receipt(struct ob_engine *engine, const struct ob_receipt *receipt);

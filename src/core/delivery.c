@@ -83,8 +83,15 @@ may_submit(const struct ob_engine *engine)
 
 	/* Ghosts are of a window that was given up, and may still arrive: what is read anew waits for them. */
 	return session->hold == HOLD_HELD && !session->paused && !engine->paused &&
-	       !engine->draining && engine->ghosts == 0 && submitting->count == 0 &&
+	       !engine->abandoned && engine->ghosts == 0 && submitting->count == 0 &&
 	       !submitting->full && engine->now_ms < session->lease_ends_ms;
+}
+
+/* What keeps a drain from settling what was sent: it stands before the last one that was. */
+static bool
+fills_gap(const struct ob_engine *engine, const struct entry *entry)
+{
+	return !entry->parked && entry->row->ordinal < engine->drain_end;
 }
 
 /* The entry goes: the next of its lane may follow, where the sink keeps the order. */
@@ -122,20 +129,59 @@ entry_submit(struct ob_engine *engine, struct entry *entry)
 }
 
 void
+ob_delivery_drain(struct ob_engine *engine)
+{
+	const struct window *window = &engine->window;
+
+	engine->drain_end = 0;
+	for (uint64_t at = window->first; at < window->next; at++) {
+		const struct entry *entry = ob_window_at(window, at);
+
+		if (entry->awaits == AWAITS_RECEIPT || entry->awaits == AWAITS_SETTLE)
+			engine->drain_end = at;
+	}
+}
+
+bool
+ob_delivery_fills_gaps(const struct ob_engine *engine)
+{
+	if (!may_submit(engine) || ob_recipient_is_down(engine))
+		return false;
+	OB_LIST_FOR_EACH(it, &engine->lanes.ready)
+	if (fills_gap(engine, OB_CONTAINER_OF(it, struct entry, link)))
+		return true;
+	return false;
+}
+
+/* The next one to submit, NULL if there is none. A drain only finishes what is begun. */
+static struct entry *
+entry_next(const struct ob_engine *engine)
+{
+	OB_LIST_FOR_EACH(it, &engine->lanes.ready)
+	{
+		struct entry *entry = OB_CONTAINER_OF(it, struct entry, link);
+
+		if (!engine->draining || fills_gap(engine, entry))
+			return entry;
+	}
+	return NULL;
+}
+
+void
 ob_delivery_submit(struct ob_engine *engine)
 {
 	struct submitting *submitting = &engine->submitting;
 	struct ob_action *action;
+	struct entry *entry;
 	uint32_t room;
-	struct ob_list *first;
 
-	if (!may_submit(engine))
+	if (!may_submit(engine) || (engine->draining && ob_recipient_is_down(engine)))
 		return;
 	room = ob_recipient_room(engine);
 	if (room > engine->config.submit_count_max)
 		room = engine->config.submit_count_max;
-	while (submitting->count < room && (first = ob_list_first(&engine->lanes.ready)) != NULL)
-		entry_submit(engine, OB_CONTAINER_OF(first, struct entry, link));
+	while (submitting->count < room && (entry = entry_next(engine)) != NULL)
+		entry_submit(engine, entry);
 	if (submitting->count > 0) {
 		action = ob_core_action(engine, OB_ACTION_SUBMIT);
 		action->deliveries = submitting->deliveries;

@@ -160,6 +160,8 @@ take_event(struct ob_engine *engine, const struct ob_event *event)
 		engine->paused = false;
 		break;
 	case OB_EVENT_DRAIN:
+		if (!engine->draining)
+			ob_delivery_drain(engine);
 		engine->draining = true;
 		break;
 	case OB_EVENT_ABANDON:

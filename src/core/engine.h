@@ -123,7 +123,7 @@ enum ob_event_kind {
 	OB_EVENT_POKE,     /* a person says the recipient is mended: probe now */
 	OB_EVENT_PAUSE,    /* local, not the store's paused */
 	OB_EVENT_RESUME,
-	OB_EVENT_DRAIN, /* fetch no more, finish what is in flight, settle, then DRAINED */
+	OB_EVENT_DRAIN, /* fetch no more, finish what is in flight and what stands before it, settle, then DRAINED */
 	OB_EVENT_ABANDON, /* while draining: the deadline passed. CANCEL, settle what is known, then DRAINED */
 };
 

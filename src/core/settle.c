@@ -115,7 +115,9 @@ void
 ob_settling_advance(struct ob_engine *engine)
 {
 	struct settling *settling = &engine->settling;
-	bool finished = engine->draining && (engine->abandoned || engine->in_flight == 0);
+	bool finished =
+	    engine->draining &&
+	    (engine->abandoned || (engine->in_flight == 0 && !ob_delivery_fills_gaps(engine)));
 
 	if (engine->drained)
 		return;

@@ -2,7 +2,8 @@
 """Runs every command that README and docs/ show, as a reader would: in order, in an empty directory.
 
 A fenced block that begins with ```sh is run with `sh -eu`; the blocks of one page share one shell. One that must not be
-run says why: ```sh norun: the reason. Prints TAP: one line for each page and one for each block that was not run.
+run says why: ```sh norun: the reason. Prints TAP: for each page whether its commands
+work and its links lead somewhere, and a skip for each block that was not run.
 
 usage: test_docs.py BUILD_DIR [PAGE...]
 """
@@ -55,6 +56,12 @@ def run(script, build, cwd):
     return status, output.decode(errors="replace")
 
 
+def broken_links(page):
+    """The relative links of a page that lead nowhere."""
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    return [to for to in targets if "://" not in to and not (page.parent / to).exists()]
+
+
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     named = [pathlib.Path(name).resolve() for name in sys.argv[2:]]
@@ -63,6 +70,11 @@ def main():
     for page in pages:
         name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
         script = []
+        number += 1
+        broken = broken_links(page)
+        failed += bool(broken)
+        print(f"{'not ok' if broken else 'ok'} {number} - every link of {name} leads somewhere")
+        print("".join(f"# {to}\n" for to in broken), end="")
         for line, info, text in blocks(page):
             if info.startswith("norun:"):
                 number += 1

@@ -237,7 +237,7 @@ def an_unknown_scheme_is_answered_with_the_nearest(shop):
 def an_unknown_option_of_a_store_or_sink_is_answered_with_the_nearest(shop):
     refused(3, '"retention"', "status", shop.url, "--store-option", "retension=1h")
     refused(3, ["retention", "duration"], "relay", shop.url, "--to", "null:", "--store-option", "retention=long")
-    refused(3, '"concurrency"', "test-sink", "exec:true", "--sink-option", "concurency=1")
+    refused(3, '"concurrency"', "test-sink", "exec:true", "--sink-option", "concurrencies=1")
 
 
 @case
@@ -506,6 +506,18 @@ COMMIT;
     loaded = subprocess.run(["sqlite3", str(shop.path), "SELECT load_extension('./outbox_sqlite')",
                              "SELECT outbox_publish('t', 'two')"], cwd=BUILD, capture_output=True, text=True)
     assert loaded.returncode == 0, loaded
+
+
+@case
+def the_example_in_c_publishes_within_its_transaction(shop):
+    publish = BUILD / "examples" / "publish"
+    done = subprocess.run([publish, shop.path, "alice", "120"], capture_output=True, text=True)
+    assert done.returncode == 0, done
+    rows = shop.sql("SELECT id, partition_key, payload FROM outbox_message")
+    assert rows == [(done.stdout.strip(), "alice", '{"order":1,"total":120}')], rows
+    refused_one = subprocess.run([publish, shop.path, "", "5"], capture_output=True, text=True)
+    assert refused_one.returncode == 1 and "key: empty" in refused_one.stderr, refused_one
+    assert shop.sql("SELECT count(*) FROM orders") == [(1,)], "the order must go with its message"
 
 
 # ---- relay and what people do with it ----

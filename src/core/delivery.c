@@ -10,8 +10,9 @@
 
 #include "core.h"
 
-#define SLOT_BITS 20
-#define SLOT_NONE UINT32_MAX
+#define SLOT_BITS        20
+#define SLOT_NONE        UINT32_MAX
+#define RETURNED_WAIT_MS 20
 
 bool
 ob_delivery_init(struct ob_engine *engine)
@@ -119,7 +120,10 @@ entry_submit(struct ob_engine *engine, struct entry *entry)
 	if (lane == NULL)
 		return;
 	lane->in_flight++;
-	if (entry->parked)
+	/* A second try goes alone: what has failed once may fail again, and nothing may be under way behind it then. */
+	if (entry->attempts > 0)
+		lane->failed = true;
+	if (entry->parked || entry->lone)
 		return;
 	lane->next = entry->chain.next == &lane->log
 			 ? NULL
@@ -213,7 +217,7 @@ entry_unsubmit(struct ob_engine *engine, struct flight *flight)
 	entry->awaits = AWAITS_TURN;
 	if (lane != NULL) {
 		lane->in_flight--;
-		if (!entry->parked)
+		if (!entry->parked && !entry->lone)
 			lane->next = entry;
 		if (lane->ready != NULL)
 			ob_lanes_unlist(engine, lane->ready);
@@ -314,6 +318,29 @@ entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_rece
 		ob_retry_failed(engine, entry, receipt);
 }
 
+/* Because of one before it, or of a cancel; then it just awaits its turn. If it is neither, the same would happen at
+   once again, and again. */
+static void
+entry_returned(struct ob_engine *engine, struct entry *entry, bool probe)
+{
+	const struct lane *lane = entry->lane;
+	bool behind = lane != NULL &&
+		      (lane->in_flight > 0 || entry->parked || entry->chain.prev != &lane->log);
+
+	if (probe)
+		ob_recipient_untried(engine);
+	if (behind || engine->session.hold != HOLD_HELD || engine->draining ||
+	    ob_recipient_is_down(engine)) {
+		entry_back(engine, entry);
+		return;
+	}
+	entry->awaits = AWAITS_TRY;
+	entry->due_ms = ob_core_later(engine->now_ms, RETURNED_WAIT_MS);
+	ob_tries_add(engine, entry);
+	if (entry->lane != NULL)
+		ob_lanes_update(engine, entry->lane);
+}
+
 static void
 entry_receipt(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 	      bool probe)
@@ -334,9 +361,7 @@ entry_receipt(struct ob_engine *engine, struct entry *entry, const struct ob_rec
 		entry_down(engine, entry, receipt, probe);
 		break;
 	case OB_FATE_RETURNED:
-		if (probe)
-			ob_recipient_untried(engine);
-		entry_back(engine, entry);
+		entry_returned(engine, entry, probe);
 		break;
 	case OB_FATE_UNKNOWN:
 	case OB_FATE_RETRY:

@@ -43,7 +43,8 @@
  *   BLOCKED  as DOWN, but probed only every probe_max_ms: a person must act
  * A message is charged with a try for a DOWN receipt when it is itself to blame: `reached` was set, this is at least the third
  * such receipt of this message, and between it and the one before another message was sent (or no other lane waits, so that nobody else can be
- * asked). Then it fails like any other: waits, is parked, dies of age.
+ * asked; or it is the eighth, since a window full of such messages could ask nobody else either). Then it fails like any other: waits, is parked,
+ * dies of age.
  * A reject is not believed while the storm is undecided: it awaits VERDICT until something was sent after it, or
  * `verdict_ms` have passed; when the storm is declared these entries await their TURN again, with no try counted.
  *

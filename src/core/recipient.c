@@ -21,6 +21,8 @@
 #include "text.h"
 
 #define BLAMES 3
+/* So often it is charged in any case: there may be several such messages, and nothing but them in the window. */
+#define BLAMES_MAX 8
 
 bool
 ob_recipient_init(struct ob_engine *engine)
@@ -173,10 +175,10 @@ blame(struct ob_engine *engine, struct entry *entry)
 	bool by_word;
 
 	entry->blame_mark = recipient->sent;
-	if (entry->blames < BLAMES)
-		entry->blames++;
-	if (entry->blames < BLAMES || !(other_sent || alone))
+	entry->blames++;
+	if (entry->blames < BLAMES || !(other_sent || alone || entry->blames >= BLAMES_MAX))
 		return false;
+	entry->blames = BLAMES;
 	by_word = !recipient->storm;
 	ramp_begin(engine);
 	recipient->unproven = by_word;

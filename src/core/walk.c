@@ -258,8 +258,9 @@ walk_park(struct ob_engine *engine, struct entry *entry)
 static bool
 walk_lone(struct ob_engine *engine, struct entry *entry)
 {
-	/* The rows that fill it are part of this settle: it is not full before that is confirmed. */
-	if (entry->lane->parked->rows < engine->config.quotas.parked_rows_of_key)
+	/* One at a time; and the rows that fill it are part of this settle: it is not full before that is confirmed. */
+	if (entry->lane->lone != NULL ||
+	    entry->lane->parked->rows < engine->config.quotas.parked_rows_of_key)
 		return false;
 	if (engine->config.retry.hold_key) {
 		engine->settling.full = "parked_rows_of_key_full";
@@ -270,10 +271,8 @@ walk_lone(struct ob_engine *engine, struct entry *entry)
 		engine->settling.wants_reload = true;
 		return false;
 	}
-	entry->lone = true;
 	ob_tries_remove(engine, entry);
-	ob_lanes_remove(engine, entry);
-	ob_lanes_turn(engine, entry);
+	ob_lanes_set_lone(engine, entry);
 	return false;
 }
 
@@ -339,6 +338,8 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 		return entry->end == END_SENT || walk_dead(engine, entry);
 	if (!waits && entry->awaits != AWAITS_TURN)
 		return false;
+	if (entry->lone)
+		return false;
 	if (entry->scheduled)
 		return walk_schedule(engine, entry);
 	if (is_frozen(engine))
@@ -350,7 +351,8 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 	/* The last rows of the key leave the store with this settle: then it is free. */
 	if (entry->lane != NULL && entry->lane->parked != NULL)
 		return false;
-	return waits && (is_long || engine->settling.tight) && walk_park(engine, entry);
+	return waits && entry->attempts > 0 && (is_long || engine->settling.tight) &&
+	       walk_park(engine, entry);
 }
 
 uint64_t

@@ -537,19 +537,20 @@ ob_sqlite_file_check(struct sqlite_store *store, struct ob_error *error)
 struct ob_bytes
 ob_sqlite_column(struct sqlite_store *store, sqlite3_stmt *statement, int column)
 {
-	int type = sqlite3_column_type(statement, column);
-	struct ob_bytes bytes = {0};
+	struct ob_bytes bytes;
 
-	if (type == SQLITE_NULL)
-		return bytes;
-	/* In UTF-8 both give the same bytes, and the blob needs no NUL and so no copy. */
-	if (type == SQLITE_BLOB || !store->utf16)
+	/* In UTF-8 text and blob are the same bytes, and the blob needs no NUL and so no copy. */
+	if (!store->utf16 || sqlite3_column_type(statement, column) == SQLITE_BLOB)
 		bytes.data = sqlite3_column_blob(statement, column);
 	else
 		bytes.data = sqlite3_column_text(statement, column);
-	bytes.size = (size_t)sqlite3_column_bytes(statement, column);
-	/* A blob of no bytes is given as NULL; it is empty, not absent. */
-	if (bytes.size == 0)
+	if (bytes.data != NULL) {
+		bytes.size = (size_t)sqlite3_column_bytes(statement, column);
+		return bytes;
+	}
+	/* No bytes are given as NULL, too; they are empty, not absent. */
+	bytes.size = 0;
+	if (sqlite3_column_type(statement, column) != SQLITE_NULL)
 		bytes.data = "";
 	return bytes;
 }

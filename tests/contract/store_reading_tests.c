@@ -372,6 +372,8 @@ an_oversize_row_dies_and_can_be_retried_under_a_higher_limit(void **state)
 	payload_append(world, "large", 2000 * 1000);
 	batch = world_fetch(world, 1);
 	assert_int_equal(batch->rows[0].oversize_bytes, 2000 * 1000);
+	assert_string_equal(world_listing(world, 1, &(struct ob_selection){.id = "large"}),
+			    "large");
 	outcome = world_outcome(&batch->rows[0], OB_OUTCOME_DEAD, 0);
 	world_settle_with(world, 1, 1, &outcome, 1);
 	expect_ok(world, world->kind->ops->release(world->at[1].store, &world->error));

@@ -24,7 +24,8 @@ struct listing {
 	const struct ob_selection *selection;
 	struct list_key *keys;
 	size_t key_count;
-	struct ob_batch *batch; /* the bytes of the row that is shown */
+	struct ob_batch *batch;      /* the bytes of the row that is shown */
+	sqlite3_stmt *statements[6]; /* of row_texts */
 };
 
 #define IN_ORDER " ORDER BY position, subscription LIMIT ?3"
@@ -133,21 +134,26 @@ page_read(struct listing *l, struct ob_error *error)
 
 /*
  * Columns: 0 subscription, 1 position, 2 flag (passed, head or holds_key), 3 attempts, 4 due_at, 5 since,
- * 6 code, 7 text, 8 tries, 9 now, then the message. ?1 rowid, ?2 greatest payload.
+ * 6 code, 7 text, 8 tries, 9 now, then the message. ?1 rowid.
  */
-static const char log_row[] =
-    "SELECT NULL, seq, seq <= coalesce((SELECT min(position) FROM outbox_checkpoint), 0), 0,"
-    " CASE WHEN deliver_after IS NOT NULL THEN"
-    " CAST((julianday(deliver_after) - 2440587.5) * 86400000.0 AS INTEGER) END, NULL, '', '', '[]', " NOW
-    ", " MESSAGE ", payload FROM outbox_message WHERE seq = ?1";
-static const char parked_row[] =
-    "SELECT subscription, position, head, attempts, due_at, parked_at, code, text, tries, " NOW
-    ", " MESSAGE ", CASE WHEN payload_bytes IS NULL THEN payload END"
-    " FROM outbox_parked WHERE rowid = ?1";
-static const char dead_row[] =
-    "SELECT subscription, position, holds_key, attempts, NULL, dead_at, code, text, tries, " NOW
-    ", " MESSAGE ", CASE WHEN payload_bytes IS NULL THEN payload END"
-    " FROM outbox_dead WHERE rowid = ?1";
+#define LOG_ROW(payload)                                                                          \
+	"SELECT NULL, seq, seq <= coalesce((SELECT min(position) FROM outbox_checkpoint), 0), 0," \
+	" CASE WHEN deliver_after IS NOT NULL THEN"                                               \
+	" CAST((julianday(deliver_after) - 2440587.5) * 86400000.0 AS INTEGER) END, NULL,"        \
+	" '', '', '[]', " NOW ", " MESSAGE ", " payload " FROM outbox_message WHERE seq = ?1"
+#define PARKED_ROW(payload)                                                                         \
+	"SELECT subscription, position, head, attempts, due_at, parked_at, code, text, tries, " NOW \
+	", " MESSAGE ", " payload " FROM outbox_parked WHERE rowid = ?1"
+#define DEAD_ROW(payload)                                                                            \
+	"SELECT subscription, position, holds_key, attempts, NULL, dead_at, code, text, tries, " NOW \
+	", " MESSAGE ", " payload " FROM outbox_dead WHERE rowid = ?1"
+
+/* By kind of row; behind them the same without payloads, for those that are too large to read. */
+enum { LOG = 0, PARKED, DEAD, KINDS };
+static const char *const row_texts[2 * KINDS] = {
+    LOG_ROW("payload"), PARKED_ROW("payload"), DEAD_ROW("payload"),
+    LOG_ROW("NULL"),    PARKED_ROW("NULL"),    DEAD_ROW("NULL"),
+};
 
 static const char *
 text_copy(struct ob_batch *batch, sqlite3_stmt *statement, int column)
@@ -200,24 +206,26 @@ row_fill(struct listing *l, const struct list_key *key, sqlite3_stmt *statement,
 	return OB_OK;
 }
 
-/* Reads one row; `*found` is false when it went away since the page was read. */
+/* Reads one row; `*rc` is SQLITE_DONE when it went away since the page was read. */
 static int
-row_read(struct listing *l, const struct list_key *key, sqlite3_stmt *statement,
-	 struct ob_listed *row, bool *found, struct ob_error *error)
+row_read(struct listing *l, const struct list_key *key, size_t text, struct ob_listed *row, int *rc,
+	 struct ob_error *error)
 {
-	int code = OB_OK, rc;
+	sqlite3_stmt **statement = &l->statements[text];
+	int code = OB_OK;
 
+	if (*statement == NULL)
+		code = ob_sqlite_prepare_text(l->store, row_texts[text], statement, error);
+	if (code != OB_OK)
+		return code;
 	ob_batch_reset(l->batch);
-	sqlite3_bind_int64(statement, 1, key->rowid);
-	rc = sqlite3_step(statement);
-	*found = rc == SQLITE_ROW;
-	if (rc == SQLITE_ROW)
-		code = row_fill(l, key, statement, row, error);
-	else if (rc == SQLITE_TOOBIG)
-		*found = false;
-	else if (rc != SQLITE_DONE)
-		code = ob_sqlite_fail(l->store, rc, "list", error);
-	sqlite3_reset(statement);
+	sqlite3_bind_int64(*statement, 1, key->rowid);
+	*rc = sqlite3_step(*statement);
+	if (*rc == SQLITE_ROW)
+		code = row_fill(l, key, *statement, row, error);
+	else if (*rc != SQLITE_DONE && *rc != SQLITE_TOOBIG)
+		code = ob_sqlite_fail(l->store, *rc, "list", error);
+	sqlite3_reset(*statement);
 	return code;
 }
 
@@ -225,27 +233,25 @@ static int
 page_show(struct listing *l, bool (*each)(void *context, const struct ob_listed *row),
 	  void *context, struct ob_error *error)
 {
-	static const char *const texts[] = {log_row, parked_row, dead_row};
-	sqlite3_stmt *statements[3] = {NULL};
 	bool go_on = true;
 	int code = OB_OK;
 
 	for (size_t i = 0; i < l->key_count && code == OB_OK && go_on; i++) {
 		const struct list_key *key = &l->keys[i];
-		size_t which = key->place == OB_PLACE_LOG ? 0 : key->place == OB_PLACE_DEAD ? 2 : 1;
+		size_t kind = key->place == OB_PLACE_LOG    ? LOG
+			      : key->place == OB_PLACE_DEAD ? DEAD
+							    : PARKED;
 		struct ob_listed row = {0};
-		bool found;
+		int rc;
 
-		if (statements[which] == NULL)
-			code = ob_sqlite_prepare_text(l->store, texts[which], &statements[which],
-						      error);
-		if (code == OB_OK)
-			code = row_read(l, key, statements[which], &row, &found, error);
-		if (code == OB_OK && found)
+		code = row_read(l, key, kind, &row, &rc, error);
+		if (code == OB_OK && rc == SQLITE_TOOBIG)
+			code = row_read(l, key, KINDS + kind, &row, &rc, error);
+		if (code == OB_OK && rc == SQLITE_ROW)
 			go_on = each(context, &row);
 	}
-	for (size_t i = 0; i < 3; i++)
-		sqlite3_finalize(statements[i]);
+	for (size_t i = 0; i < 2 * KINDS; i++)
+		sqlite3_finalize(l->statements[i]);
 	return code;
 }
 

@@ -10,10 +10,10 @@
 #define COPIED \
 	"id, topic, partition_key, type, content_type, headers, created_at, payload_bytes, payload"
 #define MESSAGE_COLUMNS "id, topic, partition_key, type, content_type, headers, created_at"
-/* Milliseconds until deliver_after, rounded up; NULL when there is none. */
+/* Milliseconds until deliver_after; NULL when there is none. SQLite's times are whole milliseconds. */
 #define DUE_IN                                      \
 	"CASE WHEN deliver_after IS NOT NULL THEN " \
-	"CAST((julianday(deliver_after) - julianday('now')) * 86400000.0 + 0.999 AS INTEGER) END"
+	"CAST((julianday(deliver_after) - julianday('now')) * 86400000.0 + 0.5 AS INTEGER) END"
 /* The payload of a parked row; one that was too large to copy is still in the log. */
 #define KEPT_PAYLOAD                                                                \
 	"CASE WHEN payload_bytes IS NULL THEN payload "                             \

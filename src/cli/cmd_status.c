@@ -57,6 +57,49 @@ state_color(const struct ob_subscription_stats *it)
 	return OB_COLOR_YELLOW;
 }
 
+/* A command with its words, of which NULL ends the list. */
+static void
+command_append(struct ob_buf *mend, const char *const *words)
+{
+	ob_buf_append_text(mend, "outbox");
+	for (; *words != NULL; words++) {
+		ob_buf_append_byte(mend, ' ');
+		ob_print_argument(mend, *words);
+	}
+}
+
+#define MEND(...) command_append(mend, (const char *const[]){__VA_ARGS__, NULL})
+
+/* Of a relay that runs and says that not everything flows. */
+static void
+advise_running(const struct status *status, const struct ob_subscription_stats *it,
+	       const char *word, struct ob_buf *why, struct ob_buf *mend)
+{
+	bool both = it->code[0] != '\0' && it->text[0] != '\0';
+
+	ob_buf_appendf(why, "%s%s%s", it->code, both ? ": " : "", it->text);
+	if (strcmp(word, "full") == 0 && strncmp(it->code, "dead", 4) == 0)
+		MEND("dead", "list", status->url, "--subscription", it->name);
+	else if (strcmp(word, "full") == 0)
+		MEND("dead", "list", status->url, "--subscription", it->name, "--place", "parked");
+	else if (strcmp(word, "store_failed") == 0)
+		MEND("doctor", status->url);
+	else
+		MEND("test-sink", it->sink);
+}
+
+static bool
+is_in_order(const char *word)
+{
+	static const char *const words[] = {"running", "starting", "standby", "draining",
+					    "drained"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Why not everything flows, and the command that frees it. `why` is empty when all is well. */
 static void
 advise(const struct status *status, const struct ob_subscription_stats *it, struct ob_buf *why,
@@ -66,29 +109,16 @@ advise(const struct status *status, const struct ob_subscription_stats *it, stru
 
 	if (it->paused) {
 		ob_buf_append_text(why, "paused by a person");
-		ob_buf_appendf(mend, "outbox resume %s %s", status->url, it->name);
+		MEND("resume", status->url, it->name);
 	} else if (!it->held && (it->pending || it->parked_rows > 0)) {
 		ob_buf_append_text(why, "messages wait and no relay runs this subscription");
-		ob_buf_appendf(mend, "outbox relay %s --to %s --subscription %s", status->url,
-			       it->sink[0] == '\0' ? "SINK" : it->sink, it->name);
-	} else if (it->held && strcmp(word, "running") != 0 && strcmp(word, "draining") != 0 &&
-		   strcmp(word, "drained") != 0 && strcmp(word, "starting") != 0) {
-		ob_buf_appendf(why, "%s%s%s", it->code,
-			       it->code[0] == '\0' || it->text[0] == '\0' ? "" : ": ", it->text);
-		if (strncmp(it->code, "dead_rows_full", 14) == 0)
-			ob_buf_appendf(mend, "outbox dead list %s --subscription %s", status->url,
-				       it->name);
-		else if (strcmp(word, "full") == 0)
-			ob_buf_appendf(mend, "outbox dead list %s --subscription %s --place parked",
-				       status->url, it->name);
-		else if (strcmp(word, "store_failed") == 0)
-			ob_buf_appendf(mend, "outbox doctor %s", status->url);
-		else
-			ob_buf_appendf(mend, "outbox test-sink %s", it->sink);
+		MEND("relay", status->url, "--to", it->sink[0] == '\0' ? "SINK" : it->sink,
+		     "--subscription", it->name);
+	} else if (it->held && !is_in_order(word)) {
+		advise_running(status, it, word, why, mend);
 	} else if (it->dead_rows > 0) {
 		ob_buf_append_text(why, "messages were given up");
-		ob_buf_appendf(mend, "outbox dead list %s --subscription %s", status->url,
-			       it->name);
+		MEND("dead", "list", status->url, "--subscription", it->name);
 	}
 	if (why->size == 0 && it->blocked_by != NULL)
 		ob_buf_append_text(why, it->blocked_by);

@@ -50,12 +50,15 @@ static const struct {
     [OB_FATE_UNKNOWN] = {"It may or may not have arrived: there was no answer that tells.",
 			 OB_EXIT_SINK},
     [OB_FATE_SENT] = {"It was accepted. The relay would count it as delivered.", OB_EXIT_OK},
-    [OB_FATE_RETRY] = {"It was not accepted now; the relay would try it again later.",
+    [OB_FATE_RETRY] = {"It was not accepted this time; the relay would try it again later.",
 		       OB_EXIT_FAILURE},
     [OB_FATE_REJECT] = {"It was rejected for good; the relay would put it among the dead.",
 			OB_EXIT_FAILURE},
-    [OB_FATE_DOWN] = {"The recipient is down; the relay would wait and try again.", OB_EXIT_SINK},
-    [OB_FATE_BLOCKED] = {"Nothing will be accepted until a person acts.", OB_EXIT_SINK},
+    [OB_FATE_DOWN] =
+	{"It was not delivered: the recipient is down. The relay would wait and try again.",
+	 OB_EXIT_SINK},
+    [OB_FATE_BLOCKED] = {"It was not delivered: nothing will be accepted until a person acts.",
+			 OB_EXIT_SINK},
     [OB_FATE_RETURNED] = {"It was not tried within the time.", OB_EXIT_SINK},
 };
 
@@ -159,8 +162,7 @@ verdict_print(struct ob_cli *cli, const char *id, const struct ob_receipt *recei
 	if (!options->json) {
 		ob_buf_init(&why, 4096);
 		(void)ob_log_escape(&why, text, strlen(text));
-		(void)printf("Sent a test message, id %s.\n%s\n", id,
-			     verdicts[receipt->fate].words);
+		(void)printf("Test message %s\n%s\n", id, verdicts[receipt->fate].words);
 		if (code[0] != '\0')
 			(void)printf("Reason: %s%s%s\n", code, why.size > 0 ? ": " : "",
 				     ob_buf_text(&why));
@@ -204,7 +206,7 @@ const struct ob_command ob_cmd_test_sink = {
     .usage = "SINK [--sink-option NAME=VALUE]...",
     .examples =
 	"outbox test-sink https://shipping.example/orders\n"
-	"outbox test-sink https://hooks.example/in --sink-option bearer-file=/etc/outbox/token",
+	"outbox test-sink https://hooks.example/in --sink-option bearer-token-file=/etc/outbox/token",
     .notes =
 	"The message has the type outbox.test and the header outbox-test: true. Ends with 0 when it was accepted, with 5\n"
 	"when the recipient cannot be reached, with 1 when it said no.",

@@ -148,14 +148,35 @@ ob_print_bytes(struct ob_buf *out, struct ob_bytes bytes, size_t width)
 }
 
 void
+ob_print_argument(struct ob_buf *out, const char *text)
+{
+	static const char plain[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+
+	if (*text != '\0' && text[strspn(text, plain)] == '\0') {
+		ob_buf_append_text(out, text);
+		return;
+	}
+	ob_buf_append_byte(out, '\'');
+	for (; *text != '\0'; text++) {
+		if (*text == '\'')
+			ob_buf_append_text(out, "'\\''");
+		else
+			ob_buf_append_byte(out, *text);
+	}
+	ob_buf_append_byte(out, '\'');
+}
+
+void
 ob_duration_print(char out[OB_TEXT_FIELD_MAX], int64_t duration_ms)
 {
 	int64_t s = duration_ms / 1000;
 
-	if (duration_ms < 10000)
+	if (duration_ms < 1000)
 		(void)snprintf(out, OB_TEXT_FIELD_MAX, "%" PRId64 " ms", duration_ms);
 	else if (s < 60)
-		(void)snprintf(out, OB_TEXT_FIELD_MAX, "%" PRId64 " s", s);
+		(void)snprintf(out, OB_TEXT_FIELD_MAX, "%" PRId64 ".%d s", s,
+			       (int)(duration_ms % 1000 / 100));
 	else if (s < 3600)
 		(void)snprintf(out, OB_TEXT_FIELD_MAX, "%" PRId64 " min %" PRId64 " s", s / 60,
 			       s % 60);

@@ -44,7 +44,10 @@ void ob_json_message(struct ob_json *json, const struct ob_message *message);
 /* Bytes for a person's eyes, cut at `width` characters with "..." where longer; "-" when absent. */
 void ob_print_bytes(struct ob_buf *out, struct ob_bytes bytes, size_t width);
 
-/* "340 ms", "12 s", "3 min 5 s", "2 h 4 min", "5 d 1 h". */
+/* A word of a command that a person may copy into a shell: quoted where it must be. */
+void ob_print_argument(struct ob_buf *out, const char *text);
+
+/* "340 ms", "1.2 s", "3 min 5 s", "2 h 4 min", "5 d 1 h". */
 void ob_duration_print(char out[OB_TEXT_FIELD_MAX], int64_t duration_ms);
 
 /* The current time less so many milliseconds, RFC 3339 in UTC. */

@@ -8,8 +8,10 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -112,6 +114,12 @@ def wait_until(condition, what):
             return value
         time.sleep(0.02)
     raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Running:
@@ -597,6 +605,16 @@ def status_says_what_is_stuck_and_what_frees_it(shop):
 
 
 @case
+def status_says_of_a_running_relay_why_it_waits(shop):
+    url = f"http://127.0.0.1:{free_port()}/it's"
+    shop.publish("--topic", "t", "--payload", "x")
+    with Running("relay", shop.url, "--to", url, "--lease", "1s"):
+        state = wait_until(lambda: (it := shop.subscription()) and it["state"] == "down" and it, "the state")
+    assert state["code"] == "connect_refused" and "refused" in state["why"], state
+    assert shlex.split(state["mend"]) == ["outbox", "test-sink", url], state["mend"]
+
+
+@case
 def dead_messages_are_listed_shown_retried_and_discarded(shop):
     ids = shop.bury(4)
     text = outbox("dead", "list", shop.url).out
@@ -710,6 +728,9 @@ def test_sink_says_in_words_what_happened(shop):
     assert result["outcome"] == "reject" and "wrong address" in result["text"], result
     assert "down" in outbox("test-sink", "exec:exit 69", status=5).out
     assert "person" in outbox("test-sink", "exec:exit 77", status=5).out
+    assert "down" in outbox("test-sink", f"http://127.0.0.1:{free_port()}/", status=5).out
+    secret = outbox("test-sink", f"http://user:hunter2@127.0.0.1:{free_port()}/?token=hunter3", status=5)
+    assert "hunter" not in secret.out + secret.err
     refused(3, "must be a URL", "test-sink", "what-is-this")
 
 

@@ -10,6 +10,7 @@
 extern const struct store_test sqlite_input_tests[];
 extern const struct store_test sqlite_file_tests[];
 extern const struct store_test sqlite_writer_tests[];
+extern const struct store_test sqlite_power_tests[];
 
 static inline const char *
 sqlite_test_path(const struct world *world)

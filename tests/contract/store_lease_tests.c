@@ -124,8 +124,8 @@ a_renewed_lease_does_not_run_out(void **state)
 
 	world_subscribe(world, "s", "*");
 	world_open(world, 1);
-	assert_true(world_try_acquire(world, 0, "s", 400)->held);
-	until = world_now_ms() + 900;
+	assert_true(world_try_acquire(world, 0, "s", 900)->held);
+	until = world_now_ms() + 1300;
 	while (world_now_ms() < until) {
 		expect_ok(world, world->kind->ops->renew(world->at[0].store, NULL, &world->error));
 		assert_false(world_try_acquire(world, 1, "s", 60000)->held);

@@ -115,7 +115,7 @@ a_head_that_failed_is_due_later(void **state)
 	began = world_now_ms();
 	{
 		struct ob_outcome outcomes[2] = {
-		    world_outcome(&batch->rows[0], OB_OUTCOME_REPARK, 120),
+		    world_outcome(&batch->rows[0], OB_OUTCOME_REPARK, 700),
 		    world_outcome(&batch->rows[1], OB_OUTCOME_BACK, 0)};
 
 		world_settle_with(world, 0, 0, outcomes, 2);
@@ -123,9 +123,9 @@ a_head_that_failed_is_due_later(void **state)
 	batch = world_fetch(world, 0);
 	assert_int_equal(batch->count, 0);
 	assert_true(batch->next_due_ms > 0);
-	assert_true(batch->next_due_ms <= 120);
+	assert_true(batch->next_due_ms <= 700);
 	batch = world_fetch_some(world, 0);
-	assert_true(world_now_ms() - began >= 110);
+	assert_true(world_now_ms() - began >= 690);
 	assert_string_equal(world_ids(batch), "[m1] [m2]");
 	assert_int_equal(batch->rows[0].attempts, 2);
 }
@@ -179,7 +179,7 @@ scheduled_rows_come_when_they_are_due(void **state)
 
 	world_subscribe(world, "s", "*");
 	world_acquire(world, 0, "s");
-	world_schedule(world, "orders", "k", 150);
+	world_schedule(world, "orders", "k", 700);
 	began = world_now_ms();
 	batch = world_fetch(world, 0);
 	assert_true(batch->rows[0].due_in_ms > 0);
@@ -192,7 +192,7 @@ scheduled_rows_come_when_they_are_due(void **state)
 	assert_string_equal(world_ids(world_fetch(world, 0)), "m2");
 	batch = world_fetch_some(world, 0);
 	assert_string_equal(world_ids(batch), "[m1]");
-	assert_true(world_now_ms() - began >= 140);
+	assert_true(world_now_ms() - began >= 690);
 	assert_true(batch->rows[0].lane == 0);
 	assert_int_equal(batch->rows[0].attempts, 0);
 	assert_int_equal(batch->rows[0].age_ms, 0);

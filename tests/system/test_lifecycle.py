@@ -214,6 +214,51 @@ def rollback_mode():
         it.check_promises(crashes=1)
 
 
+def changes():
+    """pause, resume and replay take effect on a running relay."""
+    with world(build=BUILD) as it:
+        it.receive()
+        it.write()
+        relay = it.relay("--store-option", "retention=1h", lease="10s")
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        it.run("pause", it.url, "default")
+        wait_for(lambda: status(it)["state"] == "paused", 10, "status to say that it is paused")
+        time.sleep(0.5)
+        before = len(it.recipient.accepted())
+        time.sleep(1)
+        check(len(it.recipient.accepted()) == before, "messages went out of a paused subscription")
+        it.run("resume", it.url, "default")
+        wait_for(lambda: len(it.recipient.accepted()) > before, 10, "messages after the resume")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        check(it.check_promises(crashes=1) == 0, "a pause must not cause duplicates")
+        wanted = 2 * len(it.writers.committed)
+        it.run("replay", it.url, "default", "--from-beginning")
+        wait_for(lambda: len(it.recipient.accepted()) >= wanted, 20, "everything to come once more")
+        time.sleep(0.3)
+        check(len(it.recipient.accepted()) == wanted, f"{len(it.recipient.accepted())} instead of {wanted}")
+        end(it, relay)
+
+
+def reopened_file():
+    """SIGHUP: the file is opened again, so that it can be rotated."""
+    with world(build=BUILD) as it:
+        kept, rotated = it.directory / "kept.jsonl", it.directory / "kept.1.jsonl"
+        it.write()
+        relay = it.relay(sink=f"file:{kept}")
+        wait_for(lambda: kept.exists() and len(kept.read_text().splitlines()) > 50, 20, "the first lines")
+        kept.rename(rotated)
+        relay.send(signal.SIGHUP)
+        wait_for(lambda: kept.exists() and len(kept.read_text().splitlines()) > 50, 20, "lines in a new file")
+        it.writers.stop()
+
+        def ids():
+            return [json.loads(line)["id"] for path in (rotated, kept) for line in path.read_text().splitlines()]
+        wait_for(lambda: len(ids()) >= len(it.writers.committed), 20, "all that was committed to arrive")
+        end(it, relay)
+        check(sorted(ids()) == sorted(message_id for message_id, _, _ in it.writers.committed), "lines are missing or double")
+
+
 CASES = [
     ("SIGTERM drains and gives up the lease", drain),
     ("a drain ends by its deadline", drain_by_deadline),
@@ -224,6 +269,8 @@ CASES = [
     ("a database that is busy for a while", database_busy),
     ("until idle, with retries", until_idle),
     ("a database in rollback mode", rollback_mode),
+    ("a person's changes", changes),
+    ("SIGHUP opens files again", reopened_file),
 ]
 
 if __name__ == "__main__":

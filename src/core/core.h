@@ -222,7 +222,6 @@ struct fetching {
 	bool may_wait;
 	bool need_room; /* the next row is larger than what was left: wait until a batch is freed */
 	bool was_empty;
-	bool more;
 	uint32_t session;
 	uint32_t change; /* parked rows handed out before an acquire are forgotten */
 	uint32_t parked_asked;
@@ -269,7 +268,6 @@ struct ob_engine {
 	    drain_end; /* draining: the last ordinal that was sent or in flight when it began */
 
 	struct ob_state_report report;
-	const char *report_code;
 	struct ob_engine_stats stats;
 
 	int64_t wake_ms; /* as last asked for */
@@ -359,7 +357,7 @@ void ob_lanes_clear(struct ob_engine *engine);
 /* An entry that was not sent, and awaits its TURN again. */
 void ob_lanes_turn(struct ob_engine *engine, struct entry *entry);
 void ob_lanes_ready(struct ob_engine *engine, struct entry *entry);
-void ob_lanes_unlist(struct ob_engine *engine, struct entry *entry);
+void ob_lanes_unlist(struct entry *entry);
 
 /* parked.c */
 bool ob_parked_init(struct ob_engine *engine);

@@ -104,7 +104,7 @@ entry_submit(struct ob_engine *engine, struct entry *entry)
 	struct flight *flight = flight_new(engine, entry);
 	struct lane *lane = entry->lane;
 
-	ob_lanes_unlist(engine, entry);
+	ob_lanes_unlist(entry);
 	entry->awaits = AWAITS_RECEIPT;
 	if (ob_recipient_is_down(engine)) {
 		engine->recipient.probing = true;
@@ -220,7 +220,7 @@ entry_unsubmit(struct ob_engine *engine, struct flight *flight)
 		if (!entry->parked && !entry->lone)
 			lane->next = entry;
 		if (lane->ready != NULL)
-			ob_lanes_unlist(engine, lane->ready);
+			ob_lanes_unlist(lane->ready);
 		lane->ready = entry;
 	}
 	entry->listed = true;
@@ -274,13 +274,6 @@ entry_sent(struct ob_engine *engine, struct entry *entry, bool probe)
 	ob_recipient_sent(engine, probe);
 }
 
-/* The message is where it was: in its lane, with what was in flight behind it coming back too. */
-static void
-entry_back(struct ob_engine *engine, struct entry *entry)
-{
-	ob_lanes_turn(engine, entry);
-}
-
 static void
 entry_down(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 	   bool probe)
@@ -290,7 +283,7 @@ entry_down(struct ob_engine *engine, struct entry *entry, const struct ob_receip
 		engine->stats.charged_downs++;
 		ob_retry_failed(engine, entry, receipt);
 	} else {
-		entry_back(engine, entry);
+		ob_lanes_turn(engine, entry);
 	}
 }
 
@@ -309,9 +302,9 @@ entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_rece
 	if (receipt->fate == OB_FATE_UNKNOWN && (engine->session.cancelled || engine->abandoned)) {
 		if (probe)
 			ob_recipient_untried(engine);
-		entry_back(engine, entry);
+		ob_lanes_turn(engine, entry);
 	} else if (!ob_recipient_failed(engine, entry, receipt, probe))
-		entry_back(engine, entry);
+		ob_lanes_turn(engine, entry);
 	else if (rejected && !engine->config.retry.reject_retries)
 		ob_retry_rejected(engine, entry, receipt);
 	else
@@ -331,7 +324,7 @@ entry_returned(struct ob_engine *engine, struct entry *entry, bool probe)
 		ob_recipient_untried(engine);
 	if (behind || engine->session.hold != HOLD_HELD || engine->draining ||
 	    ob_recipient_is_down(engine)) {
-		entry_back(engine, entry);
+		ob_lanes_turn(engine, entry);
 		return;
 	}
 	entry->awaits = AWAITS_TRY;

@@ -111,9 +111,8 @@ take_limits(struct ob_engine *engine, const struct ob_sink_limits *limits)
 	if (engine->config.sink.in_flight_max == 0)
 		engine->config.sink.in_flight_max = 1;
 	/* Where the order is kept no longer, those listed behind others in flight wait again. */
-	for (uint32_t i = 0; i < lanes->used; i++) {
+	for (uint32_t i = 0; i < lanes->used; i++)
 		ob_lanes_update(engine, &lanes->all[i]);
-	}
 }
 
 static void

@@ -135,7 +135,6 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 
 	engine->stats.fetched += batch->count;
 	fetching->was_empty = batch->count == 0 && !batch->more;
-	fetching->more = batch->more;
 	if (fetching->was_empty && !fetching->may_wait && fetching->parked_asked == 0)
 		fetching->poll_at_ms = ob_core_later(engine->now_ms, POLL_MS);
 	if (batch->passed)

@@ -100,9 +100,8 @@ ob_lanes_ready(struct ob_engine *engine, struct entry *entry)
 }
 
 void
-ob_lanes_unlist(struct ob_engine *engine, struct entry *entry)
+ob_lanes_unlist(struct entry *entry)
 {
-	(void)engine;
 	if (!entry->listed)
 		return;
 	entry->listed = false;
@@ -161,7 +160,7 @@ ob_lanes_update(struct ob_engine *engine, struct lane *lane)
 	if (entry == lane->ready)
 		return;
 	if (lane->ready != NULL)
-		ob_lanes_unlist(engine, lane->ready);
+		ob_lanes_unlist(lane->ready);
 	if (entry != NULL)
 		ob_lanes_ready(engine, entry);
 }
@@ -201,7 +200,7 @@ ob_lanes_remove(struct ob_engine *engine, struct entry *entry)
 {
 	struct lane *lane = entry->lane;
 
-	ob_lanes_unlist(engine, entry);
+	ob_lanes_unlist(entry);
 	if (lane == NULL)
 		return;
 	if (lane->lone == entry)
@@ -222,7 +221,7 @@ ob_lanes_set_lone(struct ob_engine *engine, struct entry *entry)
 	struct lane *lane = entry->lane;
 
 	OB_CHECK(lane->lone == NULL);
-	ob_lanes_unlist(engine, entry);
+	ob_lanes_unlist(entry);
 	if (lane->next == entry)
 		lane->next = chain_after(lane, entry);
 	ob_list_remove(&entry->chain);

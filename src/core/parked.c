@@ -147,7 +147,7 @@ ob_parked_suspect(struct ob_engine *engine)
 static void
 entry_end(struct ob_engine *engine, struct entry *entry, enum end end)
 {
-	ob_lanes_unlist(engine, entry);
+	ob_lanes_unlist(entry);
 	if (entry->lane != NULL)
 		ob_list_remove(&entry->chain);
 	entry->awaits = AWAITS_SETTLE;

@@ -14,8 +14,8 @@
  * When a probe is answered by RETRY or REJECT, the recipient is there, unless it was such answers that made us
  * think it was not: then, too, only a message that is to blame by the rule above is charged.
  */
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core.h"
 #include "text.h"
@@ -235,11 +235,22 @@ streak_grows(struct ob_engine *engine, const struct entry *entry)
 	return recipient->streak_count >= engine->config.storm_limit;
 }
 
+static void
+storm_text(struct recipient *recipient, uint32_t count, const struct ob_receipt *receipt)
+{
+	char text[2 * OB_REASON_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "%u keys failed in a row; the last: %.*s", count,
+		 OB_REASON_TEXT_MAX, receipt->text == NULL ? recipient->code : receipt->text);
+	ob_text_copy(recipient->text, sizeof(recipient->text), text);
+}
+
 bool
 ob_recipient_failed(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 		    bool probe)
 {
 	struct recipient *recipient = &engine->recipient;
+	uint32_t count;
 
 	if (ob_recipient_is_down(engine)) {
 		if (!probe)
@@ -255,8 +266,10 @@ ob_recipient_failed(struct ob_engine *engine, struct entry *entry, const struct 
 		recipient->unproven = false;
 	if (!streak_grows(engine, entry))
 		return true;
+	count = recipient->streak_count;
 	recipient->storm = true;
 	down_begin(engine, MOOD_DOWN, receipt);
+	storm_text(recipient, count, receipt);
 	return false;
 }
 

@@ -85,14 +85,17 @@ static void
 text_make(const struct ob_engine *engine, const struct finding *found, char *text, size_t size)
 {
 	const struct session *session = &engine->session;
+	char made[OB_OWNER_NAME_MAX + 64];
 
 	if (found->text != NULL)
-		ob_text_copy(text, size, found->text);
+		snprintf(made, sizeof(made), "%s", found->text);
 	else if (found->state == OB_STATE_STANDBY)
-		snprintf(text, size, "the lease is held by %.60s", session->owner);
+		snprintf(made, sizeof(made), "the lease is held by %s", session->owner);
 	else
-		snprintf(text, size, "%s failed: %s", session->failed_at,
+		snprintf(made, sizeof(made), "%s failed: %s", session->failed_at,
 			 ob_code_name(session->failed));
+	/* Cut between characters. */
+	ob_text_copy(text, size, made);
 }
 
 void

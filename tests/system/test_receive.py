@@ -276,7 +276,7 @@ def run(*words, status=0):
 def bad_options_are_told():
     for options, text in ((["--listen", "nowhere"], "127.0.0.1:8181"), (["--listen", "1.2.3.4:70000"], "127.0.0.1:8181"),
                           (["--secret-file", "/no/such/file"], "/no/such/file"), (["--log", "/no/such/file"], "/no/such/file"),
-                          (["--fail-evry", "2"], "fail-every"), (["--fail-with", "clos"], "close")):
+                          (["--fail-evry", "2"], "fail-every"), (["--fail-with", "closed"], "close")):
         done = subprocess.run([str(OUTBOX), "receive", *options], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
         check(done.returncode not in (0, 75) and text in done.stderr.decode(), (options, done))
     with receiver() as it:

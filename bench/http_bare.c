@@ -17,7 +17,7 @@
 #include <time.h>
 
 #define CONNECTIONS_MAX 256
-#define HEADERS         11
+#define HEADERS         13
 #define HEADER_SIZE     96
 
 struct transfer {
@@ -88,6 +88,8 @@ transfer_start(struct transfer *t)
 	snprintf(t->headers[i++], HEADER_SIZE, "ce-time: 2026-01-01T00:00:00.000Z");
 	snprintf(t->headers[i++], HEADER_SIZE, "ce-subject: key-%" PRIu64, number % 1000);
 	snprintf(t->headers[i++], HEADER_SIZE, "ce-partitionkey: key-%" PRIu64, number % 1000);
+	snprintf(t->headers[i++], HEADER_SIZE, "ce-topic: bench");
+	snprintf(t->headers[i++], HEADER_SIZE, "User-Agent: outbox");
 	snprintf(t->headers[i++], HEADER_SIZE, "webhook-id: 00000000-0000-7000-8000-%012" PRIx64,
 		 number);
 	snprintf(t->headers[i++], HEADER_SIZE, "webhook-timestamp: 1767225600");

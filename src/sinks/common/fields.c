@@ -79,13 +79,30 @@ ob_fields_add(struct ob_fields *fields, const char *prefix, const char *name, st
 		  (struct ob_bytes){name, strlen(name)}, value);
 }
 
+/* Most values have nothing to encode, and are told so by one look at each byte. */
+static bool
+needs_encoding(struct ob_bytes value)
+{
+	const unsigned char *at = value.data;
+	bool needs = false;
+
+	for (size_t i = 0; i < value.size; i++)
+		needs |= at[i] <= 0x20 || at[i] >= 0x7f || at[i] == '"' || at[i] == '%';
+	return needs;
+}
+
 void
 ob_fields_add_encoded(struct ob_fields *fields, const char *prefix, const char *name,
 		      struct ob_bytes value)
 {
-	struct ob_field *field = field_begin(fields, (struct ob_bytes){prefix, strlen(prefix)},
-					     (struct ob_bytes){name, strlen(name)});
+	struct ob_field *field;
 
+	if (!needs_encoding(value)) {
+		ob_fields_add(fields, prefix, name, value);
+		return;
+	}
+	field = field_begin(fields, (struct ob_bytes){prefix, strlen(prefix)},
+			    (struct ob_bytes){name, strlen(name)});
 	if (field == NULL)
 		fields->full = true;
 	else

@@ -207,7 +207,7 @@ shim_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int
 static void
 shim_register(void)
 {
-	real_vfs = sqlite3_vfs_find(NULL);
+	real_vfs = sqlite3_vfs_find("unix");
 	shim = *real_vfs;
 	shim.zName = "power";
 	shim.szOsFile = (int)sizeof(struct shim_file) + real_vfs->szOsFile;
@@ -255,6 +255,8 @@ power_begin(void **state)
 
 	/* The world was made before the shim: open it again through the shim. */
 	world = *state;
+	memset(files, 0, sizeof(files));
+	memset(open_files, 0, sizeof(open_files));
 	shim_register();
 	world_close(world, 0);
 	world_open(world, 0);

@@ -1,10 +1,11 @@
-/* What the contract suite cannot ask of every store: SQLite's files, its writers, and bad input. */
+/* What the contract suite cannot ask of every store: SQLite's files, its writers, and bad input.
+   `sqlite-suite MODE [PART]` runs one mode ("sqlite, WAL mode"), and one part of it by its number. */
 #include "sqlite_tests.h"
 
 #define TESTS_MAX 128
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct store_kind *const kinds[] = {&store_kind_sqlite_wal,
 							 &store_kind_sqlite_rollback};
@@ -15,7 +16,11 @@ main(void)
 	size_t count = 0;
 
 	for (size_t k = 0; k < 2; k++) {
+		if (argc > 1 && strcmp(argv[1], kinds[k]->name) != 0)
+			continue;
 		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+			if (argc > 2 && (size_t)atoi(argv[2]) != i)
+				continue;
 			for (const struct store_test *test = parts[i]; test->run != NULL; test++) {
 				if (count == TESTS_MAX)
 					return 1;
@@ -32,5 +37,5 @@ main(void)
 			}
 		}
 	}
-	return _cmocka_run_group_tests("sqlite", tests, count, NULL, NULL);
+	return count == 0 ? 1 : _cmocka_run_group_tests("sqlite", tests, count, NULL, NULL);
 }

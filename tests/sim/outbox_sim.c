@@ -19,7 +19,7 @@ struct shared {
 	uint64_t played[JOBS_MAX];
 	uint64_t failed_seed[JOBS_MAX];
 	bool failed[JOBS_MAX];
-	char promise[JOBS_MAX][8];
+	char promise[JOBS_MAX][12];
 	char failure[JOBS_MAX][SIM_FAILURE_MAX];
 };
 
@@ -58,12 +58,13 @@ play_one(uint64_t seed)
 	world->story = stdout;
 	kept = sim_world_play(world, seed);
 	if (kept)
-		printf("seed %" PRIu64 ": every promise was kept; %u messages, %" PRIu64 " crashes, %" PRIu64
-		       " outages, %.0f s\n", seed, world->plot.message_count, world->counts.crashes,
-		    world->counts.outages, (double)world->now_us / 1e6);
+		printf("seed %" PRIu64 ": every promise was kept; %u messages, %" PRIu64
+		       " crashes, %" PRIu64 " outages, %.0f s\n",
+		       seed, world->plot.message_count, world->counts.crashes,
+		       world->counts.outages, (double)world->now_us / 1e6);
 	else
 		printf("%10.3f  BROKEN %s: %s (seed %" PRIu64 ")\n", (double)world->now_us / 1e6,
-		    world->ledger.promise, world->ledger.failure, seed);
+		       world->ledger.promise, world->ledger.failure, seed);
 	sim_world_free(world);
 	free(world);
 	return kept ? 0 : 1;
@@ -84,7 +85,8 @@ play_share(const struct options *options, struct shared *shared, uint32_t job, u
 			continue;
 		}
 		if (options->all) {
-			printf("seed %" PRIu64 ": %s: %s\n", seed, world->ledger.promise, world->ledger.failure);
+			printf("seed %" PRIu64 ": %s: %s\n", seed, world->ledger.promise,
+			       world->ledger.failure);
 			continue;
 		}
 		shared->failed[job] = true;
@@ -128,8 +130,8 @@ static void
 show_progress(const struct options *options, const struct shared *shared)
 {
 	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " stories ", sum_played(options, shared),
-		    options->last - options->first + 1);
+		fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " stories ",
+			sum_played(options, shared), options->last - options->first + 1);
 }
 
 /* Waits for all jobs; the lowest seed that failed, or UINT32_MAX for none. */
@@ -153,16 +155,17 @@ wait_for_jobs(const struct options *options, struct shared *shared, pid_t *pids)
 				continue;
 			if ((!WIFEXITED(status) || WEXITSTATUS(status) != 0) && options->all) {
 				printf("seed %" PRIu64 ": assert: the engine ended the process\n",
-				    shared->failed_seed[job]);
+				       shared->failed_seed[job]);
 				pids[job] = start_job(options, shared, job,
-				    shared->failed_seed[job] + options->jobs);
+						      shared->failed_seed[job] + options->jobs);
 				continue;
 			}
 			left--;
 			if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 				shared->failed[job] = true;
 				memcpy(shared->promise[job], "assert", 7);
-				snprintf(shared->failure[job], SIM_FAILURE_MAX, "the engine ended the process");
+				snprintf(shared->failure[job], SIM_FAILURE_MAX,
+					 "the engine ended the process");
 			}
 		}
 	}
@@ -182,12 +185,14 @@ report(const struct options *options, const struct shared *shared, uint32_t wors
 	if (options->tap)
 		printf("1..%d\n", options->coverage ? 2 : 1);
 	if (worst != UINT32_MAX)
-		printf("%sseed %" PRIu64 " breaks %s: %s\n%s  to read it: outbox-sim --seed %" PRIu64 "\n",
-		    options->tap ? "not ok 1 - " : "", shared->failed_seed[worst], shared->promise[worst],
-		    shared->failure[worst], options->tap ? "#" : "", shared->failed_seed[worst]);
+		printf("%sseed %" PRIu64
+		       " breaks %s: %s\n%s  to read it: outbox-sim --seed %" PRIu64 "\n",
+		       options->tap ? "not ok 1 - " : "", shared->failed_seed[worst],
+		       shared->promise[worst], shared->failure[worst], options->tap ? "#" : "",
+		       shared->failed_seed[worst]);
 	else
 		printf("%s%" PRIu64 " stories, every promise was kept (%.1f s, %.0f stories/s)\n",
-		    options->tap ? "ok 1 - " : "", played, seconds, (double)played / seconds);
+		       options->tap ? "ok 1 - " : "", played, seconds, (double)played / seconds);
 	if (options->coverage && worst == UINT32_MAX) {
 		struct sim_coverage *all = calloc(1, sizeof(*all));
 
@@ -196,16 +201,18 @@ report(const struct options *options, const struct shared *shared, uint32_t wors
 		missed = all == NULL ? 1 : sim_coverage_print(all, options->tap ? stderr : stdout);
 		free(all);
 		if (options->tap)
-			printf("%s 2 - coverage floors, %u missed\n", missed > 0 ? "not ok" : "ok", missed);
+			printf("%s 2 - coverage floors, %u missed\n", missed > 0 ? "not ok" : "ok",
+			       missed);
 	}
-	return worst != UINT32_MAX || missed > 0 || (options->all && played < options->last - options->first + 1);
+	return worst != UINT32_MAX || missed > 0 ||
+	       (options->all && played < options->last - options->first + 1);
 }
 
 static int
 play_many(const struct options *options)
 {
-	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared =
+	    mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pids[JOBS_MAX];
 	struct timespec from, to;
 	uint32_t worst;
@@ -220,7 +227,8 @@ play_many(const struct options *options)
 	worst = wait_for_jobs(options, shared, pids);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	return report(options, shared, worst,
-	    (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+		      (double)(to.tv_sec - from.tv_sec) +
+			  (double)(to.tv_nsec - from.tv_nsec) / 1e9);
 }
 
 static bool
@@ -243,16 +251,20 @@ parse_seeds(const char *text, struct options *options)
 		return true;
 	if (strncmp(end, "..", 2) != 0)
 		return false;
-	return parse_number(end + 2, &end, &options->last) && *end == '\0' && options->first <= options->last;
+	return parse_number(end + 2, &end, &options->last) && *end == '\0' &&
+	       options->first <= options->last;
 }
 
 static bool
 parse_options(int argc, char **argv, struct options *options)
 {
-	static const struct option names[] = {
-	    {"seed", required_argument, NULL, 's'}, {"seeds", required_argument, NULL, 'S'},
-	    {"jobs", required_argument, NULL, 'j'}, {"coverage", no_argument, NULL, 'c'},
-	    {"all", no_argument, NULL, 'a'}, {"tap", no_argument, NULL, 't'}, {0}};
+	static const struct option names[] = {{"seed", required_argument, NULL, 's'},
+					      {"seeds", required_argument, NULL, 'S'},
+					      {"jobs", required_argument, NULL, 'j'},
+					      {"coverage", no_argument, NULL, 'c'},
+					      {"all", no_argument, NULL, 'a'},
+					      {"tap", no_argument, NULL, 't'},
+					      {0}};
 	uint64_t number;
 	char *end;
 	int option;

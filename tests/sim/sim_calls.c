@@ -8,6 +8,9 @@
 
 #include "sim_world.h"
 
+/* A database that is busy or away is not asked more often than that in a second. */
+#define FAILED_CALLS_MAX 250
+
 struct ob_batch *
 sim_batch_take(struct sim_relay *relay)
 {
@@ -42,7 +45,8 @@ call_begin(struct sim_relay *relay)
 	relay->waiting = false;
 	relay->has_effect = false;
 	relay->asked_at_ms = sim_relay_now_ms(relay);
-	sim_relay_put(relay, SIM_STORE_EFFECT, sim_duration(world, world->plot.store_call_us, true), 0, 0);
+	sim_relay_put(relay, SIM_STORE_EFFECT, sim_duration(world, world->plot.store_call_us, true),
+		      0, 0);
 }
 
 void
@@ -115,7 +119,8 @@ fetch_waits(struct sim_relay *relay)
 	struct sim_world *world = relay->world;
 	int64_t due_us;
 
-	if (!relay->fetch_may_wait || relay->batch->count > 0 || relay->call_count > 1 || relay->draining)
+	if (!relay->fetch_may_wait || relay->batch->count > 0 || relay->call_count > 1 ||
+	    relay->draining)
 		return false;
 	if (relay->batch->more || relay->batch->passed ||
 	    sim_store_has_news(&world->store, &relay->session, &relay->fetch, &due_us))
@@ -125,6 +130,32 @@ fetch_waits(struct sim_relay *relay)
 	if (due_us != INT64_MAX)
 		sim_relay_put(relay, SIM_STORE_WAKE, due_us - world->now_us, relay->wakes, 0);
 	return true;
+}
+
+/* What is about to be written down. */
+static void
+tell_settle(struct sim_relay *relay)
+{
+	static const char *const kinds[] = {"?",    "park",      "behind",   "schedule",
+					    "dead", "dead-hold", "unpark",   "repark",
+					    "back", "bury",      "bury-hold"};
+	const struct ob_settle *settle = relay->settle;
+	char line[400] = "";
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < settle->outcome_count && size < sizeof(line) - 40; i++) {
+		const struct ob_outcome *it = &settle->outcomes[i];
+
+		if (it->ordinal > 0)
+			size += (size_t)snprintf(line + size, sizeof(line) - size, ", %s @%llu",
+						 kinds[it->kind], (unsigned long long)it->ordinal);
+		else
+			size += (size_t)snprintf(line + size, sizeof(line) - size, ", %s %u",
+						 kinds[it->kind],
+						 relay->world->plot.at_position[it->position]);
+	}
+	SIM_TELL(relay->world, "relay %u settles through %llu%s", relay->index,
+		 (unsigned long long)settle->through, line);
 }
 
 void
@@ -150,13 +181,16 @@ sim_calls_effect(struct sim_relay *relay)
 	if (call == SIM_CALL_ACQUIRE)
 		relay->acquired = (struct ob_acquired){0};
 	relay->call_code = failure;
+	if (call == SIM_CALL_SETTLE && world->story != NULL)
+		tell_settle(relay);
 	if (failure == OB_OK || done) {
 		relay->call_code = do_call(relay, call);
 		if (failure != OB_OK)
 			relay->call_code = failure;
 	}
 	relay->has_effect = done;
-	if (relay->call_code == OB_AGAIN || relay->call_code == OB_STALE || relay->call_code == OB_UNREACHABLE)
+	if (relay->call_code == OB_AGAIN || relay->call_code == OB_STALE ||
+	    relay->call_code == OB_UNREACHABLE)
 		relay->session.doubt = true;
 	if (call == SIM_CALL_FETCH) {
 		if (relay->call_code != OB_OK)
@@ -177,7 +211,7 @@ sim_calls_wake(struct sim_relay *relay)
 	relay->waiting = false;
 	relay->wakes++;
 	sim_relay_put(relay, SIM_STORE_EFFECT,
-	    sim_duration(relay->world, relay->world->plot.store_call_us, false), 0, 0);
+		      sim_duration(relay->world, relay->world->plot.store_call_us, false), 0, 0);
 }
 
 void
@@ -202,8 +236,11 @@ answer_acquire(struct sim_relay *relay, struct ob_event *event)
 	if (event->code != OB_OK || !relay->acquired.held)
 		return;
 	SIM_TELL(world, "relay %u holds the lease: epoch %llu%s%s, session %u", relay->index,
-	    (unsigned long long)relay->acquired.epoch, relay->acquired.goes_on ? ", goes on" : "",
-	    relay->acquired.paused ? ", paused" : "", relay->session.number);
+		 (unsigned long long)relay->acquired.epoch,
+		 relay->acquired.goes_on ? ", goes on" : "",
+		 relay->acquired.paused ? ", paused" : "", relay->session.number);
+	/* What was handed out and had failed is forgotten with its pause. */
+	world->ledger.changes++;
 	relay->holds = true;
 	relay->lease_until_ms = relay->asked_at_ms + world->plot.config.lease_ms;
 	if (!relay->acquired.goes_on) {
@@ -227,19 +264,20 @@ check_window(struct sim_relay *relay)
 
 	if (held > config->window_count_max)
 		sim_ledger_fail(ledger, "P6", "%llu messages are in the window, %u may be",
-		    (unsigned long long)held, config->window_count_max);
+				(unsigned long long)held, config->window_count_max);
 	if (relay->bytes_held > config->window_bytes_max && held > 1)
 		sim_ledger_fail(ledger, "P6", "%llu bytes are in the window, %llu may be",
-		    (unsigned long long)relay->bytes_held,
-		    (unsigned long long)config->window_bytes_max);
+				(unsigned long long)relay->bytes_held,
+				(unsigned long long)config->window_bytes_max);
 	for (int chain = 0; chain < SIM_CHAINS; chain++)
 		out += relay->world->store.chain_out[chain];
-	if (relay->batch->count > 0 && relay->batch->rows[0].ordinal == 0 && out > config->parked_window_max)
+	if (relay->batch->count > 0 && relay->batch->rows[0].ordinal == 0 &&
+	    out > config->parked_window_max)
 		sim_ledger_fail(ledger, "P6", "%u parked rows are handed out, %u may be", out,
-		    config->parked_window_max);
+				config->parked_window_max);
 }
 
-/* The rows of a batch, or the outcomes of a settle, as one line. */
+/* The rows of a batch as one line. */
 static void
 tell_rows(struct sim_relay *relay)
 {
@@ -250,37 +288,11 @@ tell_rows(struct sim_relay *relay)
 		const struct ob_row *row = &relay->batch->rows[i];
 		uint16_t message = relay->world->plot.at_position[row->position];
 
-		size += (size_t)snprintf(line + size, sizeof(line) - size, row->ordinal == 0 ? " p%u" : " %u", message);
+		size += (size_t)snprintf(line + size, sizeof(line) - size,
+					 row->ordinal == 0 ? " p%u" : " %u", message);
 	}
 	SIM_TELL(relay->world, "relay %u fetched, to ordinal %llu:%s", relay->index,
-	    (unsigned long long)relay->session.ordinals, line);
-}
-
-static void
-tell_settle(struct sim_relay *relay, enum ob_code code)
-{
-	static const char *const kinds[] = {"?", "park", "behind", "schedule", "dead", "dead-hold", "unpark",
-	    "repark", "back", "bury", "bury-hold"};
-	const struct ob_settle *settle = relay->settle;
-	char line[400] = "";
-	size_t size = 0;
-
-	for (uint32_t i = 0; i < settle->outcome_count && size < sizeof(line) - 40; i++) {
-		const struct ob_outcome *it = &settle->outcomes[i];
-
-		if (it->ordinal > 0)
-			size += (size_t)snprintf(line + size, sizeof(line) - size, ", %s @%llu", kinds[it->kind],
-			    (unsigned long long)it->ordinal);
-		else
-			size += (size_t)snprintf(line + size, sizeof(line) - size, ", %s %u", kinds[it->kind],
-			    relay->world->plot.at_position[it->position]);
-	}
-	SIM_TELL(relay->world, "relay %u settles through %llu%s: %s%s; %llu parked, %llu scheduled, %llu dead",
-	    relay->index, (unsigned long long)settle->through, line, ob_code_name(code),
-	    relay->has_effect ? " (done all the same)" : "",
-	    (unsigned long long)relay->world->store.parked_rows,
-	    (unsigned long long)relay->world->store.scheduled_rows,
-	    (unsigned long long)relay->world->store.dead_rows);
+		 (unsigned long long)relay->session.ordinals, line);
 }
 
 static void
@@ -309,8 +321,12 @@ answer_settle(struct sim_relay *relay, struct ob_event *event)
 	const struct ob_settle *settle = relay->settle;
 
 	event->kind = OB_EVENT_SETTLED;
-	if (world->story != NULL)
-		tell_settle(relay, event->code);
+	SIM_TELL(world, "relay %u settled: %s%s; %llu parked, %llu scheduled, %llu dead",
+		 relay->index, ob_code_name(event->code),
+		 relay->has_effect ? " (done all the same)" : "",
+		 (unsigned long long)world->store.parked_rows,
+		 (unsigned long long)world->store.scheduled_rows,
+		 (unsigned long long)world->store.dead_rows);
 	relay->settling = false;
 	relay->settle = NULL;
 	if (event->code != OB_OK)
@@ -332,7 +348,8 @@ answer_renew(struct sim_relay *relay, struct ob_event *event)
 		relay->lease_until_ms = relay->asked_at_ms + config->lease_ms;
 	if (event->code == OB_OK || event->code == OB_BUSY)
 		sim_relay_put(relay, SIM_RENEW,
-		    event->code == OB_OK ? config->lease_ms * 1000 / 3 : 100000, relay->renewals, 0);
+			      event->code == OB_OK ? config->lease_ms * 1000 / 3 : 100000,
+			      relay->renewals, 0);
 }
 
 void
@@ -343,9 +360,14 @@ sim_calls_answer(struct sim_relay *relay)
 
 	memmove(relay->calls, relay->calls + 1, (--relay->call_count) * sizeof(relay->calls[0]));
 	relay->in_call = false;
+	relay->failed_calls += event.code != OB_OK;
+	if (relay->failed_calls > FAILED_CALLS_MAX)
+		sim_ledger_fail(&relay->world->ledger, "P6",
+				"relay %u made %u calls in a second that failed", relay->index,
+				relay->failed_calls);
 	if (event.code != OB_OK && event.code != OB_BUSY)
 		SIM_TELL(relay->world, "relay %u: the store answers %s to call %d", relay->index,
-		    ob_code_name(event.code), call);
+			 ob_code_name(event.code), call);
 	switch (call) {
 	case SIM_CALL_ACQUIRE:
 		answer_acquire(relay, &event);

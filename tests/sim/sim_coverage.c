@@ -44,19 +44,66 @@ enum pair_event {
 	PAIR_EVENTS
 };
 
-static const char *const event_names[PAIR_EVENTS] = {
-    "start", "acquired", "acquired, goes on", "acquired by another", "acquire failed", "renewed",
-    "renew busy", "renew again", "renew stale", "renew changed", "fetched rows", "fetched parked",
-    "fetched nothing", "fetch failed", "submitted", "sink free", "receipt unknown", "receipt sent",
-    "receipt retry", "receipt reject", "receipt down", "receipt blocked", "receipt returned",
-    "settled", "settle busy", "settle again", "settle stale", "settle changed", "timer", "limits",
-    "poke", "pause", "resume", "drain", "abandon"};
+static const char *const event_names[PAIR_EVENTS] = {"start",
+						     "acquired",
+						     "acquired, goes on",
+						     "acquired by another",
+						     "acquire failed",
+						     "renewed",
+						     "renew busy",
+						     "renew again",
+						     "renew stale",
+						     "renew changed",
+						     "fetched rows",
+						     "fetched parked",
+						     "fetched nothing",
+						     "fetch failed",
+						     "submitted",
+						     "sink free",
+						     "receipt unknown",
+						     "receipt sent",
+						     "receipt retry",
+						     "receipt reject",
+						     "receipt down",
+						     "receipt blocked",
+						     "receipt returned",
+						     "settled",
+						     "settle busy",
+						     "settle again",
+						     "settle stale",
+						     "settle changed",
+						     "timer",
+						     "limits",
+						     "poke",
+						     "pause",
+						     "resume",
+						     "drain",
+						     "abandon"};
 
 /* Facts: the store's counts first, then the engine's. */
-static const char *const fact_names[] = {"parked", "behind", "scheduled", "dead", "dead, holds",
-    "unparked", "reparked", "back", "buried", "buried, holds", "settles", "refused as stale",
-    "refused as changed", "replays", "revived", "discarded", "sent", "retried", "rejected", "unknown",
-    "down receipts", "charged downs", "late receipts"};
+static const char *const fact_names[] = {"parked",
+					 "behind",
+					 "scheduled",
+					 "dead",
+					 "dead, holds",
+					 "unparked",
+					 "reparked",
+					 "back",
+					 "buried",
+					 "buried, holds",
+					 "settles",
+					 "refused as stale",
+					 "refused as changed",
+					 "replays",
+					 "revived",
+					 "discarded",
+					 "sent",
+					 "retried",
+					 "rejected",
+					 "unknown",
+					 "down receipts",
+					 "charged downs",
+					 "late receipts"};
 
 /* ---- counting ---- */
 
@@ -143,13 +190,14 @@ sim_coverage_event(struct sim_coverage *coverage, const struct ob_event *event, 
 }
 
 void
-sim_coverage_story(struct sim_coverage *coverage, uint32_t messages, uint32_t crashes, uint32_t outages,
-    const struct sim_store_counts *counts)
+sim_coverage_story(struct sim_coverage *coverage, uint32_t messages, uint32_t crashes,
+		   uint32_t outages, const struct sim_store_counts *counts)
 {
-	const uint64_t values[] = {counts->parked, counts->behind, counts->scheduled, counts->dead,
-	    counts->dead_hold, counts->unparked, counts->reparked, counts->back, counts->buried,
-	    counts->bury_hold, counts->settles, counts->refused_stale, counts->refused_changed,
-	    counts->replays, counts->revived, counts->discarded};
+	const uint64_t values[] = {
+	    counts->parked,          counts->behind,    counts->scheduled, counts->dead,
+	    counts->dead_hold,       counts->unparked,  counts->reparked,  counts->back,
+	    counts->buried,          counts->bury_hold, counts->settles,   counts->refused_stale,
+	    counts->refused_changed, counts->replays,   counts->revived,   counts->discarded};
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		coverage->facts[i] += values[i];
@@ -162,8 +210,9 @@ sim_coverage_story(struct sim_coverage *coverage, uint32_t messages, uint32_t cr
 void
 sim_coverage_engine(struct sim_coverage *coverage, const struct ob_engine_stats *stats)
 {
-	const uint64_t values[] = {stats->sent, stats->retried, stats->rejected, stats->unknown,
-	    stats->down_receipts, stats->charged_downs, stats->late_receipts};
+	const uint64_t values[] = {stats->sent,         stats->retried,       stats->rejected,
+				   stats->unknown,      stats->down_receipts, stats->charged_downs,
+				   stats->late_receipts};
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		coverage->facts[16 + i] += values[i];
@@ -199,8 +248,8 @@ check_floor(FILE *out, const char *what, uint64_t reached, uint64_t floor)
 {
 	if (reached >= floor)
 		return 0;
-	fprintf(out, "below its floor: %s: %llu, at least %llu wanted\n", what, (unsigned long long)reached,
-	    (unsigned long long)floor);
+	fprintf(out, "below its floor: %s: %llu, at least %llu wanted\n", what,
+		(unsigned long long)reached, (unsigned long long)floor);
 	return 1;
 }
 
@@ -211,16 +260,20 @@ check_floors(const struct sim_coverage *coverage, FILE *out)
 {
 	uint32_t missed = 0;
 
-	for (size_t i = 0; i < sizeof(floors) / sizeof(floors[0]); i++) {
-		char what[80];
+	for (int event = 0; event < PAIR_EVENTS; event++) {
+		for (int state = 0; state < SIM_COVERAGE_STATES; state++) {
+			char what[80];
 
-		snprintf(what, sizeof(what), "%s while %s", event_names[floors[i].event],
-		    ob_state_name(floors[i].state));
-		missed += check_floor(out, what, coverage->pairs[floors[i].event][floors[i].state],
-		    floors[i].in_ten_thousand * coverage->stories / 10000);
+			snprintf(what, sizeof(what), "%s while %s", event_names[event],
+				 ob_state_name((enum ob_state)state));
+			missed +=
+			    check_floor(out, what, coverage->pairs[event][state],
+					pair_floors[event][state] * coverage->stories / 10000);
+		}
 	}
 	for (size_t i = 0; i < sizeof(fact_names) / sizeof(fact_names[0]); i++)
-		missed += check_floor(out, fact_names[i], coverage->facts[i], coverage->stories / 20);
+		missed += check_floor(out, fact_names[i], coverage->facts[i],
+				      fact_floors[i] * coverage->stories / 10000);
 	return missed;
 }
 
@@ -243,7 +296,8 @@ sim_coverage_print(const struct sim_coverage *coverage, FILE *out)
 		fputc('\n', out);
 	}
 	for (size_t i = 0; i < sizeof(fact_names) / sizeof(fact_names[0]); i++)
-		fprintf(out, "%-20s %12llu\n", fact_names[i], (unsigned long long)coverage->facts[i]);
+		fprintf(out, "%-20s %12llu\n", fact_names[i],
+			(unsigned long long)coverage->facts[i]);
 	fprintf(out, "medians: %u messages, %u crashes, %u outages\n", messages, crashes, outages);
 	missed += check_floor(out, "messages at the median", messages, 300);
 	missed += check_floor(out, "crashes at the median", crashes, 2);

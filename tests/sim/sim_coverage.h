@@ -23,9 +23,10 @@ struct sim_coverage {
 	uint64_t messages[128], crashes[32], outages[32];
 };
 
-void sim_coverage_event(struct sim_coverage *coverage, const struct ob_event *event, enum ob_state state);
+void sim_coverage_event(struct sim_coverage *coverage, const struct ob_event *event,
+			enum ob_state state);
 void sim_coverage_story(struct sim_coverage *coverage, uint32_t messages, uint32_t crashes,
-    uint32_t outages, const struct sim_store_counts *counts);
+			uint32_t outages, const struct sim_store_counts *counts);
 void sim_coverage_engine(struct sim_coverage *coverage, const struct ob_engine_stats *stats);
 void sim_coverage_add(struct sim_coverage *coverage, const struct sim_coverage *other);
 /* Prints the table; returns how many floors, reckoned for the number of stories, were not reached. */

@@ -17,16 +17,19 @@ sim_ledger_begin(struct sim_ledger *ledger, const struct sim_plot *plot)
 		ledger->keys[i].count = 0;
 		ledger->keys[i].done = 0;
 		ledger->keys[i].open = -1;
+		ledger->keys[i].twice = 0;
 		ledger->keys[i].past_quota = false;
 		ledger->keys[i].failed = false;
+		ledger->keys[i].died = false;
 	}
 	memset(&ledger->oldest, 0, sizeof(*ledger) - offsetof(struct sim_ledger, oldest));
 	ledger->plot = plot;
 	/* All of them one after another, three times over, and as many calls of the store, with a fetch and a
 	   settle for each in the smallest window. */
-	ledger->calm_limit_s = 20 +
-	    3 * (int64_t)plot->message_count *
-	        (each_us * 2 + 4 * plot->store_call_us + plot->config.settle_every_ms * 1000) / 1000000;
+	ledger->calm_limit_s =
+	    20 + 3 * (int64_t)plot->message_count *
+		     (each_us * 2 + 4 * plot->store_call_us + plot->config.settle_every_ms * 1000) /
+		     1000000;
 	if (in_flight > 4 && plot->config.window_count_max > 32)
 		ledger->calm_limit_s = ledger->calm_limit_s / 4 + 20;
 	ledger->duplicates_max = plot->config.window_count_max + plot->config.parked_window_max;
@@ -91,6 +94,8 @@ sim_ledger_replayed(struct sim_ledger *ledger, uint32_t message, bool kept)
 	state->discarded = false;
 	state->ever_dead |= state->dead;
 	state->loose |= kept || state->replayed;
+	if (message_of(ledger, message)->key != SIM_NO_KEY)
+		ledger->keys[message_of(ledger, message)->key].twice++;
 	state->replayed = true;
 }
 
@@ -105,11 +110,16 @@ close_open(struct sim_ledger *ledger, uint32_t message)
 }
 
 void
-sim_ledger_revived(struct sim_ledger *ledger, uint32_t message)
+sim_ledger_revived(struct sim_ledger *ledger, uint32_t message, uint32_t key_rows)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
+	int32_t key = message_of(ledger, message)->key;
+
+	if (key != SIM_NO_KEY && key_rows >= ledger->plot->config.quotas.parked_rows_of_key)
+		ledger->keys[key].past_quota = true;
 
 	forget_sent(ledger, state);
+	state->crashes = 0;
 	state->dead = false;
 }
 
@@ -124,24 +134,95 @@ sim_ledger_discarded(struct sim_ledger *ledger, uint32_t message)
 
 /* ---- the way to the recipient ---- */
 
+/* Retry traffic: no sooner than the policy says, but for what people want at once; and a poison is charged. */
+static void
+check_retry(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message,
+	    uint32_t attempt)
+{
+	const struct ob_retry_policy *retry = &ledger->plot->config.retry;
+	struct sim_ledger_message *state = &ledger->messages[message];
+	int64_t least_us = retry->first_ms * (100 - retry->jitter_pct) * 9;
+
+	int32_t key = message_of(ledger, message)->key;
+	bool is_replayed = state->loose || (key != SIM_NO_KEY && ledger->keys[key].twice > 0);
+
+	if (!is_replayed && attempt > state->attempt && state->attempt > 0 &&
+	    state->failed_session == session && state->failed_change == ledger->changes &&
+	    now_us - state->failed_us < least_us)
+		sim_ledger_fail(ledger, "P6", "message %u is tried again %lld ms after it failed",
+				message, (long long)((now_us - state->failed_us) / 1000));
+	state->attempt = attempt;
+	if (attempt > 1 || state->failed_session != session)
+		state->crashes = 0;
+	if (state->crashes > 16 && attempt == 1)
+		sim_ledger_fail(
+		    ledger, "P5",
+		    "message %u took the recipient down %u times, and was never charged", message,
+		    state->crashes);
+}
+
 void
-sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message)
+sim_ledger_crashed(struct sim_ledger *ledger, uint32_t message)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
 
+	state->crashes += ledger->told_sent > state->crash_mark;
+	state->crash_mark = ledger->told_sent;
+}
+
+void
+sim_ledger_storm(struct sim_ledger *ledger, bool begins)
+{
+	ledger->storm = begins;
+	if (!begins)
+		return;
+	ledger->storm_deaths = 0;
+	ledger->storm_incidents = ledger->incidents;
+	for (uint32_t i = 0; i < SIM_KEYS_MAX; i++)
+		ledger->keys[i].died = false;
+}
+
+/* A storm must not pour the backlog into the dead, as long as enough keys tell that it is one. */
+static void
+count_storm_death(struct sim_ledger *ledger, uint32_t message)
+{
+	int32_t key = message_of(ledger, message)->key;
+	uint64_t limit = ledger->plot->config.storm_limit;
+	uint64_t most = (2 * limit + 10) * (1 + ledger->incidents - ledger->storm_incidents);
+
+	if (!ledger->storm || limit == 0 || (key != SIM_NO_KEY && ledger->keys[key].died))
+		return;
+	if (key != SIM_NO_KEY)
+		ledger->keys[key].died = true;
+	if (++ledger->storm_deaths > most)
+		sim_ledger_fail(ledger, "P5", "a storm of rejects killed messages of %llu keys",
+				(unsigned long long)ledger->storm_deaths);
+}
+
+void
+sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message,
+		     uint32_t attempt)
+{
+	struct sim_ledger_message *state = &ledger->messages[message];
+
+	if (state->out_session != session)
+		check_retry(ledger, now_us, session, message, attempt);
 	if (state->first_try_us == 0)
 		state->first_try_us = now_us;
 	if (state->loose)
 		return;
 	if (state->out_session == session)
-		sim_ledger_fail(ledger, "P4", "message %u was submitted while it is in flight", message);
+		sim_ledger_fail(ledger, "P4", "message %u was submitted while it is in flight",
+				message);
 	else if (state->sent_session == session)
-		sim_ledger_fail(ledger, "P4",
+		sim_ledger_fail(
+		    ledger, "P4",
 		    "message %u was submitted again, though the same session saw its receipt \"sent\"",
 		    message);
 	else if (state->settled_session != 0 && state->settled_session < session)
 		sim_ledger_fail(ledger, "P4",
-		    "message %u was submitted, though it was settled as sent before", message);
+				"message %u was submitted, though it was settled as sent before",
+				message);
 	state->out_session = session;
 }
 
@@ -163,8 +244,8 @@ check_order(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 	const struct sim_ledger_message *state = &ledger->messages[message];
 	struct sim_ledger_key *key = &ledger->keys[message_of(ledger, message)->key];
 	int32_t open = key->open;
-	bool exempt = state->ever_discarded ||
-	    (!ledger->plot->config.retry.hold_key && (state->ever_dead || key->past_quota));
+	bool exempt = state->ever_discarded || (!ledger->plot->config.retry.hold_key &&
+						(state->ever_dead || key->past_quota));
 
 	if (exempt || message_of(ledger, message)->deliver_at_us != 0)
 		return;
@@ -172,17 +253,17 @@ check_order(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 		key->done++;
 	if (state->at_in_key > key->done) {
 		sim_ledger_fail(ledger, "P3", "message %u of key %d was accepted before message %u",
-		    message, message_of(ledger, message)->key, key->messages[key->done]);
+				message, message_of(ledger, message)->key,
+				key->messages[key->done]);
 		return;
 	}
 	if (open < 0 || ledger->messages[open].open_session != session)
 		return;
 	if (ledger->messages[open].at_in_key >= state->at_in_key || ledger->messages[open].dead ||
-	    ledger->messages[open].ever_dead ||
-	    ledger->messages[open].ever_discarded)
+	    ledger->messages[open].ever_dead || ledger->messages[open].ever_discarded)
 		return;
-	sim_ledger_fail(ledger, "P3", "message %u of key %d overtook the retry of message %d", message,
-	    message_of(ledger, message)->key, open);
+	sim_ledger_fail(ledger, "P3", "message %u of key %d overtook the retry of message %d",
+			message, message_of(ledger, message)->key, open);
 }
 
 void
@@ -191,15 +272,18 @@ sim_ledger_accepted(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
 	struct sim_ledger_message *state;
 
 	if (message >= ledger->plot->message_count) {
-		sim_ledger_fail(ledger, "P1", "message %u was delivered, but its transaction rolled back",
-		    message);
+		sim_ledger_fail(ledger, "P1",
+				"message %u was delivered, but its transaction rolled back",
+				message);
 		return;
 	}
 	state = &ledger->messages[message];
 	if (!state->committed || message_of(ledger, message)->committed_us > now_us)
-		sim_ledger_fail(ledger, "P1", "message %u was delivered before its commit", message);
+		sim_ledger_fail(ledger, "P1", "message %u was delivered before its commit",
+				message);
 	if (!message_of(ledger, message)->matches)
-		sim_ledger_fail(ledger, "P1", "message %u was delivered, but does not match", message);
+		sim_ledger_fail(ledger, "P1", "message %u was delivered, but does not match",
+				message);
 	if (message_of(ledger, message)->key != SIM_NO_KEY && state->accepts == 0)
 		check_order(ledger, session, message);
 	/* A relay's clock may run a little faster than the database's. */
@@ -230,8 +314,8 @@ note_failure(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 }
 
 void
-sim_ledger_receipt(struct sim_ledger *ledger, uint32_t session, uint32_t message,
-    const struct ob_receipt *receipt, bool cancelled)
+sim_ledger_receipt(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message,
+		   const struct ob_receipt *receipt, bool cancelled)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
 	int32_t key = message_of(ledger, message)->key;
@@ -240,6 +324,7 @@ sim_ledger_receipt(struct sim_ledger *ledger, uint32_t session, uint32_t message
 		state->out_session = 0;
 	switch (receipt->fate) {
 	case OB_FATE_SENT:
+		ledger->told_sent++;
 		/* One who has lost its lease may learn of it late. */
 		if (session > state->sent_session)
 			state->sent_session = session;
@@ -265,6 +350,9 @@ sim_ledger_receipt(struct sim_ledger *ledger, uint32_t session, uint32_t message
 		state->fails++;
 		break;
 	}
+	state->failed_us = now_us;
+	state->failed_session = session;
+	state->failed_change = ledger->changes;
 	if (key != SIM_NO_KEY && state->fails > 0)
 		ledger->keys[key].failed = true;
 	/* What was given up together arrives in its order, if at all. */
@@ -286,13 +374,16 @@ sim_ledger_settled_sent(struct sim_ledger *ledger, uint32_t session, uint32_t me
 	struct sim_ledger_message *state = &ledger->messages[message];
 
 	if (state->accepts == 0)
-		sim_ledger_fail(ledger, "P2", "message %u was settled as sent, but never accepted", message);
+		sim_ledger_fail(ledger, "P2", "message %u was settled as sent, but never accepted",
+				message);
 	else if (state->owed && !state->loose)
-		sim_ledger_fail(ledger, "P2",
+		sim_ledger_fail(
+		    ledger, "P2",
 		    "message %u was settled as sent, but not accepted since a person asked for it again",
 		    message);
 	else if (state->sent_session != session && !state->loose)
-		sim_ledger_fail(ledger, "P2",
+		sim_ledger_fail(
+		    ledger, "P2",
 		    "message %u was settled as sent, but its session saw no such receipt", message);
 	state->settled_session = session;
 	close_open(ledger, message);
@@ -319,22 +410,26 @@ death_has_cause(const struct sim_ledger *ledger, uint32_t message, const struct 
 }
 
 static void
-settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome, bool has_reason)
+settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome,
+	     bool has_reason)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
 	bool holds = outcome->kind == OB_OUTCOME_DEAD_HOLD || outcome->kind == OB_OUTCOME_BURY_HOLD;
 	bool must_hold = ledger->plot->config.retry.hold_key &&
-	    message_of(ledger, message)->key != SIM_NO_KEY && outcome->lane != 0;
+			 message_of(ledger, message)->key != SIM_NO_KEY && outcome->lane != 0;
 
 	if (!death_has_cause(ledger, message, outcome))
-		sim_ledger_fail(ledger, "P5", "message %u is dead without a cause: %u tries counted, "
-		    "%u failed, %u rejected, age %lld ms", message, outcome->attempts, state->fails,
-		    state->rejects, (long long)outcome->age_ms);
+		sim_ledger_fail(ledger, "P5",
+				"message %u is dead without a cause: %u tries counted, "
+				"%u failed, %u rejected, age %lld ms",
+				message, outcome->attempts, state->fails, state->rejects,
+				(long long)outcome->age_ms);
 	if (!has_reason)
 		sim_ledger_fail(ledger, "P2", "message %u is dead without a reason", message);
 	if (holds != must_hold)
 		sim_ledger_fail(ledger, "P3", "message %u is dead and its key %s", message,
-		    holds ? "waits, by dead_letter" : "goes on, by hold_key");
+				holds ? "waits, by dead_letter" : "goes on, by hold_key");
+	count_storm_death(ledger, message);
 	state->dead = true;
 	state->ever_dead = true;
 	ledger->dead++;
@@ -343,25 +438,28 @@ settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcom
 
 void
 sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
-    const struct ob_outcome *outcome, uint32_t key_rows, bool has_reason)
+		   const struct ob_outcome *outcome, uint32_t key_rows, bool has_reason)
 {
 	const struct sim_ledger_message *state = &ledger->messages[message];
 	uint32_t failed = state->fails + (state->downs_reached > 2 ? state->downs_reached - 2 : 0);
 	int32_t key = message_of(ledger, message)->key;
 
 	if (outcome->attempts > failed)
-		sim_ledger_fail(ledger, "P5", "message %u: %u tries counted, but %u failed", message,
-		    outcome->attempts, failed);
+		sim_ledger_fail(ledger, "P5", "message %u: %u tries counted, but %u failed",
+				message, outcome->attempts, failed);
 	if (outcome->age_ms > 0 && outcome->kind != OB_OUTCOME_BACK &&
 	    outcome->age_ms > (now_us - state->first_try_us) / 1000 * 102 / 100 + 100)
-		sim_ledger_fail(ledger, "P5", "message %u is said to be %lld ms old, first tried %lld ms ago",
-		    message, (long long)outcome->age_ms,
-		    (long long)((now_us - state->first_try_us) / 1000));
-	if (key != SIM_NO_KEY && key_rows >= ledger->plot->config.quotas.parked_rows_of_key)
+		sim_ledger_fail(ledger, "P5",
+				"message %u is said to be %lld ms old, first tried %lld ms ago",
+				message, (long long)outcome->age_ms,
+				(long long)((now_us - state->first_try_us) / 1000));
+	if (key != SIM_NO_KEY &&
+	    key_rows + ledger->keys[key].twice >= ledger->plot->config.quotas.parked_rows_of_key)
 		ledger->keys[key].past_quota = true;
 	if (outcome->kind == OB_OUTCOME_PARK && outcome->attempts == 0)
 		sim_ledger_fail(ledger, "P5", "message %u is parked, but was never tried", message);
-	if (key != SIM_NO_KEY && outcome->kind != OB_OUTCOME_BEHIND && outcome->kind != OB_OUTCOME_SCHEDULE)
+	if (key != SIM_NO_KEY && outcome->kind != OB_OUTCOME_BEHIND &&
+	    outcome->kind != OB_OUTCOME_SCHEDULE)
 		ledger->keys[key].failed = true;
 	switch (outcome->kind) {
 	case OB_OUTCOME_DEAD:
@@ -398,30 +496,33 @@ sim_ledger_watch(struct sim_ledger *ledger, int64_t now_us, bool calm)
 
 	ledger->calm_s += calm;
 	while (ledger->oldest < plot->message_count && ledger->messages[ledger->oldest].committed &&
-	    !latency_counts(ledger, ledger->oldest))
+	       !latency_counts(ledger, ledger->oldest))
 		ledger->oldest++;
 	if (ledger->oldest < plot->message_count && ledger->messages[ledger->oldest].committed &&
 	    ledger->calm_s - ledger->messages[ledger->oldest].calm_at_commit > ledger->calm_limit_s)
-		sim_ledger_fail(ledger, "P5",
-		    "message %u was not delivered in %lld s in which nothing was wrong with it", ledger->oldest,
-		    (long long)ledger->calm_limit_s);
+		sim_ledger_fail(
+		    ledger, "P5",
+		    "message %u was not delivered in %lld s in which nothing was wrong with it",
+		    ledger->oldest, (long long)ledger->calm_limit_s);
 	(void)now_us;
 }
 
 void
 sim_ledger_end(struct sim_ledger *ledger)
 {
-	uint64_t allowed = ledger->unknowns + ledger->asked_again +
-	    ledger->incidents * ledger->duplicates_max;
+	uint64_t allowed =
+	    ledger->unknowns + ledger->asked_again + ledger->incidents * ledger->duplicates_max;
 
 	for (uint32_t i = 0; i < ledger->plot->message_count; i++) {
 		const struct sim_ledger_message *state = &ledger->messages[i];
 
-		if (message_of(ledger, i)->matches && state->owed && !state->dead && !state->discarded)
-			sim_ledger_fail(ledger, "P2", "message %u was never accepted and is not dead", i);
+		if (message_of(ledger, i)->matches && state->owed && !state->dead &&
+		    !state->discarded)
+			sim_ledger_fail(ledger, "P2",
+					"message %u was never accepted and is not dead", i);
 	}
 	if (ledger->accepted - ledger->first_accepted > allowed)
 		sim_ledger_fail(ledger, "P4", "%llu duplicates, where %llu are explained",
-		    (unsigned long long)(ledger->accepted - ledger->first_accepted),
-		    (unsigned long long)allowed);
+				(unsigned long long)(ledger->accepted - ledger->first_accepted),
+				(unsigned long long)allowed);
 }

@@ -27,40 +27,56 @@
 struct sim_ledger_message {
 	int64_t first_try_us;
 	int64_t calm_at_commit;
+	int64_t failed_us;      /* when the last try that counts came back */
+	uint32_t failed_change; /* how many changes people had made by then */
+	uint32_t failed_session, attempt;
+	uint32_t
+	    crashes; /* times that it took the recipient down though others had been accepted since */
+	uint64_t crash_mark;
 	uint32_t accepts;
 	uint32_t fails, rejects, downs_reached;
-	uint32_t sent_session;    /* the session that saw its receipt "sent" */
-	uint32_t settled_session; /* the session that settled it as sent; 0: none since a person asked for it again */
-	uint32_t out_session;     /* the session that has it in flight */
-	uint32_t open_session;    /* the session that saw its last try fail */
+	uint32_t sent_session; /* the session that saw its receipt "sent" */
+	uint32_t
+	    settled_session; /* the session that settled it as sent; 0: none since a person asked for it again */
+	uint32_t out_session;  /* the session that has it in flight */
+	uint32_t open_session; /* the session that saw its last try fail */
 	uint32_t at_in_key;
 	bool committed;
-	bool owed;      /* to be accepted (again) */
+	bool owed; /* to be accepted (again) */
 	bool dead, ever_dead, discarded, ever_discarded;
 	bool replayed;
-	bool loose;     /* twice in reading or in the database by replays: how often it is sent says nothing */
+	bool
+	    loose; /* twice in reading or in the database by replays: how often it is sent says nothing */
 };
 
 struct sim_ledger_key {
 	uint16_t messages[SIM_MESSAGES_MAX];
 	uint32_t count;
-	uint32_t done;     /* all before this one are done with */
-	int32_t open;      /* the first message that failed and waits for its next try; -1: none */
-	bool past_quota;   /* was at its quota of parked rows: no order is promised under dead_letter */
-	bool failed;       /* one of its messages failed: its latency says nothing */
+	uint32_t done; /* all before this one are done with */
+	int32_t open;  /* the first message that failed and waits for its next try; -1: none */
+	uint32_t
+	    twice; /* messages that a replay may have parked again: an engine counts them twice */
+	bool
+	    past_quota; /* was at its quota of parked rows: no order is promised under dead_letter */
+	bool failed;    /* one of its messages failed: its latency says nothing */
+	bool died;      /* in the storm of rejects */
 };
 
 struct sim_ledger {
 	const struct sim_plot *plot;
 	struct sim_ledger_message messages[SIM_MESSAGES_MAX];
 	struct sim_ledger_key keys[SIM_KEYS_MAX];
-	uint32_t oldest;       /* all before it were accepted or do not count for latency */
-	int64_t calm_s;        /* seconds in which nothing was wrong */
+	uint32_t oldest; /* all before it were accepted or do not count for latency */
+	int64_t calm_s;  /* seconds in which nothing was wrong */
 	int64_t calm_limit_s;
-	uint64_t accepted, first_accepted, unknowns, asked_again, dead, incidents;
+	uint64_t accepted, told_sent, first_accepted, unknowns, asked_again, dead, incidents;
+	uint32_t changes;      /* by people, and acquires, which follow them */
+	uint64_t storm_deaths; /* of keys, in the storm of rejects that lasts or was the last */
+	bool storm;            /* everything is rejected just now */
+	uint64_t storm_incidents;
 	uint64_t duplicates_max; /* that one incident may cause */
 	bool failed;
-	char promise[8];
+	char promise[12];
 	char failure[SIM_FAILURE_MAX];
 };
 
@@ -72,20 +88,26 @@ void sim_ledger_fail(struct sim_ledger *ledger, const char *promise, const char 
 void sim_ledger_commit(struct sim_ledger *ledger, uint32_t message);
 /* A person asked for it again; `kept`: a parked or dead row of it stands beside the log. */
 void sim_ledger_replayed(struct sim_ledger *ledger, uint32_t message, bool kept);
-void sim_ledger_revived(struct sim_ledger *ledger, uint32_t message);
+void sim_ledger_revived(struct sim_ledger *ledger, uint32_t message, uint32_t key_rows);
 void sim_ledger_discarded(struct sim_ledger *ledger, uint32_t message);
 
-void sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message);
-void sim_ledger_accepted(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message);
-void sim_ledger_receipt(struct sim_ledger *ledger, uint32_t session, uint32_t message,
-    const struct ob_receipt *receipt, bool cancelled);
+void sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
+			  uint32_t message, uint32_t attempt);
+/* It took the recipient down by itself. */
+void sim_ledger_crashed(struct sim_ledger *ledger, uint32_t message);
+/* Everything is rejected from now on, or no longer. */
+void sim_ledger_storm(struct sim_ledger *ledger, bool begins);
+void sim_ledger_accepted(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
+			 uint32_t message);
+void sim_ledger_receipt(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
+			uint32_t message, const struct ob_receipt *receipt, bool cancelled);
 /* A crash, a lost lease, an outcome unknown: what was in flight may come again. */
 void sim_ledger_incident(struct sim_ledger *ledger);
 
 void sim_ledger_settled_sent(struct sim_ledger *ledger, uint32_t session, uint32_t message);
 /* `key_rows`: parked rows of its key after it was written. */
 void sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
-    const struct ob_outcome *outcome, uint32_t key_rows, bool has_reason);
+			const struct ob_outcome *outcome, uint32_t key_rows, bool has_reason);
 
 /* Once a second; `calm`: for the last second nothing was wrong. */
 void sim_ledger_watch(struct sim_ledger *ledger, int64_t now_us, bool calm);

@@ -96,7 +96,8 @@ hand_out_run(struct sim_store *store, const struct ob_fetch *fetch, struct ob_ba
 }
 
 static void
-hand_out_each(struct sim_store *store, const struct ob_fetch *fetch, struct ob_batch *batch, int chain)
+hand_out_each(struct sim_store *store, const struct ob_fetch *fetch, struct ob_batch *batch,
+	      int chain)
 {
 	for (int16_t at = store->chain_first[chain]; at >= 0; at = store->parked[at].next) {
 		if (batch->count == fetch->parked_max)
@@ -153,11 +154,18 @@ sim_parked_next_due(const struct sim_store *store)
 
 /* ---- people ---- */
 
+static void
+changed(struct sim_store *store)
+{
+	store->epoch++;
+	store->ledger->changes++;
+}
+
 void
 sim_store_pause(struct sim_store *store, bool paused)
 {
 	store->paused = paused;
-	store->epoch++;
+	changed(store);
 }
 
 static void
@@ -177,7 +185,7 @@ revive(struct sim_store *store, uint32_t message)
 	store->parked[message].due_us = 0;
 	store->excess++;
 	store->counts.revived++;
-	sim_ledger_revived(store->ledger, message);
+	sim_ledger_revived(store->ledger, message, store->chain_rows[chain]);
 }
 
 static uint32_t
@@ -211,14 +219,14 @@ sim_store_retry(struct sim_store *store, bool parked, bool dead, uint32_t most)
 			continue;
 		if (keys_parked(store) >= store->plot->config.quotas.parked_keys &&
 		    store->holder[store->plot->messages[i].key == SIM_NO_KEY
-		                      ? 0
-		                      : store->plot->messages[i].key] != (int16_t)i)
+				      ? 0
+				      : store->plot->messages[i].key] != (int16_t)i)
 			continue;
 		revive(store, i);
 		count++;
 		most--;
 	}
-	store->epoch++;
+	changed(store);
 	return count;
 }
 
@@ -251,7 +259,7 @@ sim_store_discard(struct sim_store *store, bool parked, bool only_oversize, uint
 		store->counts.discarded++;
 		count++;
 	}
-	store->epoch++;
+	changed(store);
 	return count;
 }
 
@@ -271,10 +279,10 @@ sim_store_replay(struct sim_store *store, int32_t from)
 		if (!store->plot->messages[message].matches)
 			continue;
 		sim_ledger_replayed(store->ledger, message,
-		    store->dead[message] || store->parked[message].chain >= 0);
+				    store->dead[message] || store->parked[message].chain >= 0);
 		count++;
 	}
 	store->counts.replays++;
-	store->epoch++;
+	changed(store);
 	return count;
 }

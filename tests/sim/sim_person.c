@@ -42,11 +42,13 @@ replay(struct sim_world *world)
 static void
 poke(struct sim_world *world)
 {
-	struct sim_relay *relay = &world->relays[sim_rng_below(&world->rng, world->plot.relay_count)];
+	struct sim_relay *relay =
+	    &world->relays[sim_rng_below(&world->rng, world->plot.relay_count)];
 	struct ob_event event = {.kind = OB_EVENT_POKE};
 
 	if (!relay->alive || relay->frozen_until_us > world->now_us)
 		return;
+	world->counts.pokes++;
 	SIM_TELL(world, "a person says that the recipient is mended");
 	sim_relay_step(relay, &event);
 }
@@ -64,7 +66,7 @@ act_at_random(struct sim_world *world)
 	case 1:
 		if (plot->person_discards)
 			discard(world, sim_rng_chance(&world->rng, 300), false,
-			    (uint32_t)sim_rng_between(&world->rng, 1, 5));
+				(uint32_t)sim_rng_between(&world->rng, 1, 5));
 		break;
 	case 2:
 		if (plot->person_replays)
@@ -101,11 +103,13 @@ sim_person_acts(struct sim_world *world)
 	world->store.now_us = world->now_us;
 	if (sim_faults_last(world)) {
 		act_at_random(world);
-		again_us = sim_rng_between(&world->rng, 1, 2 * (int64_t)world->plot.person_often_ms) * 1000;
+		again_us =
+		    sim_rng_between(&world->rng, 1, 2 * (int64_t)world->plot.person_often_ms) *
+		    1000;
 	} else {
 		free_what_waits(world);
 	}
 	sim_calls_news(world);
 	sim_queue_put(&world->queue,
-	    (struct sim_event){.at_us = world->now_us + again_us, .what = SIM_PERSON});
+		      (struct sim_event){.at_us = world->now_us + again_us, .what = SIM_PERSON});
 }

@@ -80,8 +80,8 @@ draw_config(struct sim_plot *plot, struct sim_rng *rng)
 	ob_engine_config_defaults(config);
 	config->window_count_max = (uint32_t)sim_rng_spread(rng, 1, 128);
 	config->window_bytes_max = sim_rng_chance(rng, 300)
-	    ? (uint64_t)sim_rng_spread(rng, 2000, 60000)
-	    : UINT64_C(1) << 20;
+				       ? (uint64_t)sim_rng_spread(rng, 2000, 60000)
+				       : UINT64_C(1) << 20;
 	config->fetch_count_max = (uint32_t)sim_rng_spread(rng, 1, config->window_count_max);
 	config->parked_window_max = (uint32_t)sim_rng_spread(rng, 1, 32);
 	config->in_flight_max = (uint32_t)sim_rng_spread(rng, 1, 48);
@@ -112,15 +112,17 @@ draw_poison(struct sim_rng *rng, uint32_t kinds)
 }
 
 static void
-draw_message(struct sim_plot *plot, struct sim_rng *rng, struct sim_message *message, uint32_t kinds,
-    uint32_t poison_chance, uint32_t scheduled_chance, uint32_t unmatched_chance)
+draw_message(struct sim_plot *plot, struct sim_rng *rng, struct sim_message *message,
+	     uint32_t kinds, uint32_t poison_chance, uint32_t scheduled_chance,
+	     uint32_t unmatched_chance)
 {
 	message->payload_bytes = (uint32_t)sim_rng_spread(rng, 0, 2000);
 	message->bytes = OB_ROW_OVERHEAD + message->payload_bytes;
 	message->matches = !sim_rng_chance(rng, unmatched_chance);
 	message->oversize = sim_rng_chance(rng, 2);
 	if (sim_rng_chance(rng, scheduled_chance))
-		message->deliver_at_us = message->committed_us + sim_rng_spread(rng, 100, 40000) * MS;
+		message->deliver_at_us =
+		    message->committed_us + sim_rng_spread(rng, 100, 40000) * MS;
 	if (sim_rng_chance(rng, poison_chance)) {
 		message->poison = draw_poison(rng, kinds);
 		message->poison_times = (uint16_t)sim_rng_between(rng, 1, 6);
@@ -159,7 +161,8 @@ draw_transactions(struct sim_plot *plot, struct sim_rng *rng, int64_t last_us)
 			end_us = now_us + 1 + n % 7;
 		for (uint32_t i = 0; i < size && n < target; i++, n++) {
 			struct sim_message *message = &plot->messages[n];
-			int32_t key = (int32_t)sim_rng_below(rng, sim_rng_chance(rng, hot) ? 1 : keys);
+			int32_t key =
+			    (int32_t)sim_rng_below(rng, sim_rng_chance(rng, hot) ? 1 : keys);
 
 			if (sim_rng_chance(rng, keyless) || busy_until[key] >= now_us)
 				key = SIM_NO_KEY;
@@ -251,20 +254,13 @@ draw_faults(struct sim_plot *plot, struct sim_rng *rng)
 		int64_t most;
 		int64_t longest_ms;
 	} kinds[] = {
-	    {SIM_FAULT_CRASH, 850, 5, 8000},
-	    {SIM_FAULT_FREEZE, 350, 3, 20000},
-	    {SIM_FAULT_DRAIN, 350, 2, 5000},
-	    {SIM_FAULT_REFUSES, 500, 2, 30000},
-	    {SIM_FAULT_RESETS, 400, 3, 10000},
-	    {SIM_FAULT_HANGS, 250, 1, 10000},
-	    {SIM_FAULT_BUSY, 250, 1, 10000},
-	    {SIM_FAULT_REJECTS, 250, 1, 10000},
-	    {SIM_FAULT_BLOCKS, 200, 1, 10000},
-	    {SIM_FAULT_SINK_FULL, 250, 2, 5000},
-	    {SIM_FAULT_STORE_DOWN, 300, 2, 10000},
-	    {SIM_FAULT_STORE_BUSY, 250, 2, 5000},
-	    {SIM_FAULT_PAUSE, 250, 2, 8000},
-	    {SIM_FAULT_LOCAL_PAUSE, 150, 1, 5000},
+	    {SIM_FAULT_CRASH, 850, 5, 8000},       {SIM_FAULT_FREEZE, 350, 3, 20000},
+	    {SIM_FAULT_DRAIN, 350, 2, 5000},       {SIM_FAULT_REFUSES, 500, 2, 30000},
+	    {SIM_FAULT_RESETS, 400, 3, 10000},     {SIM_FAULT_HANGS, 250, 1, 10000},
+	    {SIM_FAULT_BUSY, 250, 1, 10000},       {SIM_FAULT_REJECTS, 250, 1, 10000},
+	    {SIM_FAULT_BLOCKS, 200, 1, 10000},     {SIM_FAULT_SINK_FULL, 250, 2, 5000},
+	    {SIM_FAULT_STORE_DOWN, 300, 2, 10000}, {SIM_FAULT_STORE_BUSY, 250, 2, 5000},
+	    {SIM_FAULT_PAUSE, 250, 2, 8000},       {SIM_FAULT_LOCAL_PAUSE, 150, 1, 5000},
 	    {SIM_FAULT_LIMITS, 250, 3, 5000},
 	};
 
@@ -273,7 +269,8 @@ draw_faults(struct sim_plot *plot, struct sim_rng *rng)
 
 		if (!sim_rng_chance(rng, kinds[i].chance))
 			continue;
-		count = sim_rng_between(rng, kinds[i].kind == SIM_FAULT_CRASH ? 2 : 1, kinds[i].most);
+		count =
+		    sim_rng_between(rng, kinds[i].kind == SIM_FAULT_CRASH ? 2 : 1, kinds[i].most);
 		for (; count > 0; count--)
 			add_fault(plot, rng, kinds[i].kind, kinds[i].longest_ms);
 	}
@@ -304,7 +301,8 @@ draw_world(struct sim_plot *plot, struct sim_rng *rng)
 	plot->down = some(rng, 150, 10);
 	plot->arrives_late = sim_rng_chance(rng, 300) ? 300 : 0;
 	plot->sink_partial = some(rng, 250, 200);
-	plot->person_often_ms = sim_rng_chance(rng, 400) ? (uint32_t)sim_rng_between(rng, 1000, 15000) : 0;
+	plot->person_often_ms =
+	    sim_rng_chance(rng, 400) ? (uint32_t)sim_rng_between(rng, 1000, 15000) : 0;
 	plot->person_retries = sim_rng_chance(rng, 700);
 	plot->person_discards = sim_rng_chance(rng, 500);
 	plot->person_replays = sim_rng_chance(rng, 500);

@@ -25,28 +25,29 @@ enum sim_poison {
 };
 
 struct sim_message {
-	int64_t position;       /* the number that was drawn for it, in order of inserts, not of commits */
-	int64_t committed_us;   /* when its transaction commits */
-	int64_t deliver_at_us;  /* 0: at once */
-	int32_t key;            /* SIM_NO_KEY, or its number */
-	uint32_t bytes;         /* what its row counts */
+	int64_t
+	    position; /* the number that was drawn for it, in order of inserts, not of commits */
+	int64_t committed_us;  /* when its transaction commits */
+	int64_t deliver_at_us; /* 0: at once */
+	int32_t key;           /* SIM_NO_KEY, or its number */
+	uint32_t bytes;        /* what its row counts */
 	uint32_t payload_bytes;
-	bool rolled_back;       /* its transaction never commits: nobody may ever see it */
-	bool matches;           /* of the subscription's topics */
-	bool oversize;          /* the store does not read its payload */
+	bool rolled_back; /* its transaction never commits: nobody may ever see it */
+	bool matches;     /* of the subscription's topics */
+	bool oversize;    /* the store does not read its payload */
 	uint8_t poison;
 	uint16_t poison_times;
 	char id[12];
 };
 
 enum sim_fault_kind {
-	SIM_FAULT_CRASH = 1,   /* a relay is killed and started again later */
-	SIM_FAULT_FREEZE,      /* a relay is stopped and goes on later, as by SIGSTOP and SIGCONT */
-	SIM_FAULT_DRAIN,       /* a relay ends in an orderly way and is started again */
-	SIM_FAULT_REFUSES,     /* the recipient is down: nothing reaches it */
-	SIM_FAULT_RESETS,      /* the same, and what is on its way is cut off */
-	SIM_FAULT_HANGS,       /* the recipient takes everything, answers nothing, and keeps some of it */
-	SIM_FAULT_BUSY,        /* the recipient says "retry" to everything, with a time */
+	SIM_FAULT_CRASH = 1, /* a relay is killed and started again later */
+	SIM_FAULT_FREEZE,    /* a relay is stopped and goes on later, as by SIGSTOP and SIGCONT */
+	SIM_FAULT_DRAIN,     /* a relay ends in an orderly way and is started again */
+	SIM_FAULT_REFUSES,   /* the recipient is down: nothing reaches it */
+	SIM_FAULT_RESETS,    /* the same, and what is on its way is cut off */
+	SIM_FAULT_HANGS, /* the recipient takes everything, answers nothing, and keeps some of it */
+	SIM_FAULT_BUSY,  /* the recipient says "retry" to everything, with a time */
 	SIM_FAULT_REJECTS,     /* a bad deployment: everything is rejected */
 	SIM_FAULT_BLOCKS,      /* a right is missing: nothing works until a person acts */
 	SIM_FAULT_SINK_FULL,   /* the sinks take less than they are offered */
@@ -70,8 +71,9 @@ struct sim_fault {
 struct sim_plot {
 	uint64_t seed;
 	struct ob_engine_config config;
-	struct sim_message messages[SIM_MESSAGES_MAX]; /* in the order of their commits; rolled back ones last */
-	uint16_t at_position[SIM_MESSAGES_MAX + 1];   /* which message has that position */
+	struct sim_message
+	    messages[SIM_MESSAGES_MAX]; /* in the order of their commits; rolled back ones last */
+	uint16_t at_position[SIM_MESSAGES_MAX + 1]; /* which message has that position */
 	uint32_t message_count;
 	uint32_t rolled_back_count;
 	struct sim_fault faults[SIM_FAULTS_MAX];
@@ -81,21 +83,22 @@ struct sim_plot {
 	int64_t faults_end_us; /* from then on everybody is well, and nothing more is written */
 	int64_t heal_us;       /* from then on poison is harmless too */
 
-	bool by_intervals;     /* the log is read in intervals, as on PostgreSQL; else in order of commit */
+	bool
+	    by_intervals; /* the log is read in intervals, as on PostgreSQL; else in order of commit */
 	int64_t relay_offset_ms[SIM_RELAYS_MAX];
 	int32_t relay_ppm[SIM_RELAYS_MAX]; /* how much faster its clock runs than the database's */
 
 	/* The database. */
-	int64_t store_call_us;     /* usual time of a call */
+	int64_t store_call_us;                               /* usual time of a call */
 	uint32_t store_busy, store_again, store_unreachable; /* chances of a call */
 
 	/* The recipient and the way to it. */
-	int64_t send_us, answer_us;        /* usual times */
-	uint32_t slow;                     /* chance that one takes twenty times as long */
+	int64_t send_us, answer_us; /* usual times */
+	uint32_t slow;              /* chance that one takes twenty times as long */
 	int64_t request_timeout_us;
 	uint32_t lost, unanswered, retried, rejected, down; /* chances of a delivery */
-	uint32_t arrives_late;             /* of a lost one */
-	uint32_t sink_partial;             /* chance that the sink takes fewer than offered */
+	uint32_t arrives_late;                              /* of a lost one */
+	uint32_t sink_partial; /* chance that the sink takes fewer than offered */
 
 	/* People. */
 	uint32_t person_often_ms; /* 0: nobody does anything while the faults last */

@@ -11,24 +11,24 @@
 
 enum sim_what {
 	/* The world's. */
-	SIM_COMMIT = 1,     /* a: first message, b: one past the last */
-	SIM_FAULT,          /* a: number in the plot */
-	SIM_FAULT_ENDS,     /* a: number in the plot */
-	SIM_WATCH,          /* look at everything once a second */
-	SIM_PERSON,         /* somebody does something */
-	SIM_RECIPIENT_UP,   /* a poison's crash is over; a: generation */
-	SIM_LATE_ARRIVAL,   /* a: message; b: session; what was held up in the network arrives after all */
-	SIM_HEAL,           /* the faults are over; poison loses its force */
+	SIM_COMMIT = 1,   /* a: first message, b: one past the last */
+	SIM_FAULT,        /* a: number in the plot */
+	SIM_FAULT_ENDS,   /* a: number in the plot */
+	SIM_WATCH,        /* look at everything once a second */
+	SIM_PERSON,       /* somebody does something */
+	SIM_RECIPIENT_UP, /* a poison's crash is over; a: generation */
+	SIM_LATE_ARRIVAL, /* a: message; b: session; what was held up in the network arrives after all */
+	SIM_HEAL,         /* the faults are over; poison loses its force */
 	/* A relay's. `relay` and `life` say whose; they are dropped when that life is over. */
 	SIM_RELAY_START,
-	SIM_RELAY_TIMER,    /* a: generation */
-	SIM_STORE_EFFECT,   /* the call under way does what it does in the database */
-	SIM_STORE_ANSWER,   /* its answer reaches the relay */
-	SIM_STORE_WAKE,     /* a: generation; a waiting fetch looks again */
-	SIM_RENEW,          /* a: generation */
-	SIM_ACQUIRE,        /* the time before which acquire must not be called has come */
-	SIM_ARRIVAL,        /* a: slot of the delivery, b: its ticket's low bits */
-	SIM_RECEIPT,        /* a, b as above: its receipt is ready to be polled */
+	SIM_RELAY_TIMER,  /* a: generation */
+	SIM_STORE_EFFECT, /* the call under way does what it does in the database */
+	SIM_STORE_ANSWER, /* its answer reaches the relay */
+	SIM_STORE_WAKE,   /* a: generation; a waiting fetch looks again */
+	SIM_RENEW,        /* a: generation */
+	SIM_ACQUIRE,      /* the time before which acquire must not be called has come */
+	SIM_ARRIVAL,      /* a: slot of the delivery, b: its ticket's low bits */
+	SIM_RECEIPT,      /* a, b as above: its receipt is ready to be polled */
 	SIM_POLL,
 	SIM_SINK_FREE,
 	SIM_ABANDON,

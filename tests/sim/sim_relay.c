@@ -17,7 +17,7 @@ sim_relay_now_ms(const struct sim_relay *relay)
 	int64_t now_us = relay->world->now_us;
 
 	return plot->relay_offset_ms[relay->index] +
-	    (now_us + now_us / 1000 * plot->relay_ppm[relay->index] / 1000) / 1000;
+	       (now_us + now_us / 1000 * plot->relay_ppm[relay->index] / 1000) / 1000;
 }
 
 static int64_t
@@ -34,15 +34,14 @@ until_ms(const struct sim_relay *relay, int64_t at_ms)
 void
 sim_relay_put(struct sim_relay *relay, enum sim_what what, int64_t delay_us, uint32_t a, uint64_t b)
 {
-	sim_queue_put(&relay->world->queue,
-	    (struct sim_event){
-	        .at_us = relay->world->now_us + delay_us,
-	        .what = (uint8_t)what,
-	        .relay = relay->index,
-	        .life = relay->life,
-	        .a = a,
-	        .b = b,
-	    });
+	sim_queue_put(&relay->world->queue, (struct sim_event){
+						.at_us = relay->world->now_us + delay_us,
+						.what = (uint8_t)what,
+						.relay = relay->index,
+						.life = relay->life,
+						.a = a,
+						.b = b,
+					    });
 }
 
 /* ---- actions ---- */
@@ -52,11 +51,12 @@ check_lease(struct sim_relay *relay)
 {
 	if (sim_relay_now_ms(relay) > relay->lease_until_ms)
 		sim_ledger_fail(&relay->world->ledger, "P4",
-		    "relay %u submits though its lease ran out %lld ms ago", relay->index,
-		    (long long)(sim_relay_now_ms(relay) - relay->lease_until_ms));
+				"relay %u submits though its lease ran out %lld ms ago",
+				relay->index,
+				(long long)(sim_relay_now_ms(relay) - relay->lease_until_ms));
 	if (relay->report.state == OB_STATE_PAUSED)
-		sim_ledger_fail(&relay->world->ledger, "P8", "relay %u submits though it says \"paused\"",
-		    relay->index);
+		sim_ledger_fail(&relay->world->ledger, "P8",
+				"relay %u submits though it says \"paused\"", relay->index);
 }
 
 static void
@@ -80,10 +80,12 @@ do_fetch(struct sim_relay *relay, const struct ob_action *action)
 
 	if (relay->fetching)
 		sim_ledger_fail(&relay->world->ledger, "contract", "a second fetch is asked for");
-	if (fetch->count_max > config->fetch_count_max || fetch->parked_max > config->parked_window_max ||
+	if (fetch->count_max > config->fetch_count_max ||
+	    fetch->parked_max > config->parked_window_max ||
 	    fetch->count_max + fetch->parked_max == 0)
-		sim_ledger_fail(&relay->world->ledger, "P6", "a fetch for %u rows and %u parked ones",
-		    fetch->count_max, fetch->parked_max);
+		sim_ledger_fail(&relay->world->ledger, "P6",
+				"a fetch for %u rows and %u parked ones", fetch->count_max,
+				fetch->parked_max);
 	relay->fetching = true;
 	relay->fetch = *fetch;
 	relay->fetch_may_wait = action->may_wait;
@@ -105,13 +107,13 @@ do_report(struct sim_relay *relay, const struct ob_action *action)
 {
 	const struct ob_state_report *report = action->report;
 
-	SIM_TELL(relay->world, "relay %u reports %s %s: %s", relay->index, ob_state_name(report->state),
-	    report->code, report->text);
+	SIM_TELL(relay->world, "relay %u reports %s %s: %s", relay->index,
+		 ob_state_name(report->state), report->code, report->text);
 	if (report->code[0] == '\0' &&
 	    (report->state == OB_STATE_DOWN || report->state == OB_STATE_BLOCKED ||
-	        report->state == OB_STATE_FULL || report->state == OB_STATE_STORE_FAILED))
+	     report->state == OB_STATE_FULL || report->state == OB_STATE_STORE_FAILED))
 		sim_ledger_fail(&relay->world->ledger, "P8", "relay %u reports %s without a code",
-		    relay->index, ob_state_name(report->state));
+				relay->index, ob_state_name(report->state));
 	relay->report = *report;
 }
 
@@ -123,7 +125,18 @@ do_drained(struct sim_relay *relay)
 	if (!relay->draining)
 		sim_ledger_fail(&world->ledger, "contract", "drained without being asked");
 	if (relay->sink.count > relay->sink.cancelled)
-		sim_ledger_fail(&world->ledger, "contract", "drained with %u in flight", relay->sink.count);
+		sim_ledger_fail(&world->ledger, "contract", "drained with %u in flight",
+				relay->sink.count);
+	/* It ended in an orderly way: what it sent and could settle, it has settled. */
+	if (!relay->abandoned && relay->holds && relay->confirmed < relay->session.ordinals) {
+		uint32_t next = world->store.order[relay->session.entries[relay->confirmed + 1].at];
+
+		if (world->ledger.messages[next].sent_session == relay->session.number)
+			sim_ledger_fail(
+			    &world->ledger, "P4",
+			    "relay %u is drained, but message %u, which was sent, is not settled",
+			    relay->index, next);
+	}
 	SIM_TELL(world, "relay %u is drained", relay->index);
 	world->store.now_us = world->now_us;
 	sim_store_release(&world->store, &relay->session);
@@ -143,7 +156,8 @@ do_action(struct sim_relay *relay, const struct ob_action *action, int64_t *acce
 		break;
 	case OB_ACTION_SUBMIT:
 		if (*accepted >= 0)
-			sim_ledger_fail(&relay->world->ledger, "contract", "two submits in one step");
+			sim_ledger_fail(&relay->world->ledger, "contract",
+					"two submits in one step");
 		check_lease(relay);
 		*accepted = sim_sink_submit(relay, action->deliveries, action->delivery_count);
 		break;
@@ -163,7 +177,7 @@ do_action(struct sim_relay *relay, const struct ob_action *action, int64_t *acce
 		relay->timers++;
 		if (action->wake_at_ms != INT64_MAX)
 			sim_relay_put(relay, SIM_RELAY_TIMER, until_ms(relay, action->wake_at_ms),
-			    relay->timers, 0);
+				      relay->timers, 0);
 		break;
 	case OB_ACTION_REPORT:
 		do_report(relay, action);
@@ -182,10 +196,11 @@ check_stats(struct sim_relay *relay)
 	ob_engine_stats(relay->engine, &stats);
 	if (stats.window_rows_now > config->window_count_max + config->parked_window_max)
 		sim_ledger_fail(&relay->world->ledger, "P6", "the window says it has %llu rows",
-		    (unsigned long long)stats.window_rows_now);
+				(unsigned long long)stats.window_rows_now);
 	if (stats.in_flight_now > config->in_flight_max)
-		sim_ledger_fail(&relay->world->ledger, "P6", "the engine says it has %llu in flight",
-		    (unsigned long long)stats.in_flight_now);
+		sim_ledger_fail(&relay->world->ledger, "P6",
+				"the engine says it has %llu in flight",
+				(unsigned long long)stats.in_flight_now);
 }
 
 static void
@@ -198,8 +213,8 @@ count_step(struct sim_relay *relay, int64_t now_ms)
 		relay->crowd = 0;
 	}
 	if (++relay->crowd > CROWD_MAX)
-		sim_ledger_fail(&relay->world->ledger, "P6", "relay %u takes steps without end in one moment",
-		    relay->index);
+		sim_ledger_fail(&relay->world->ledger, "P6",
+				"relay %u takes steps without end in one moment", relay->index);
 }
 
 void
@@ -226,7 +241,8 @@ sim_relay_step(struct sim_relay *relay, struct ob_event *event)
 			return;
 		}
 		goes_on = accepted >= 0;
-		next = (struct ob_event){.kind = OB_EVENT_SUBMITTED, .accepted = (uint32_t)accepted};
+		next =
+		    (struct ob_event){.kind = OB_EVENT_SUBMITTED, .accepted = (uint32_t)accepted};
 	}
 	if (relay->steps % 16 == 0)
 		check_stats(relay);
@@ -244,6 +260,7 @@ sim_relay_start(struct sim_relay *relay)
 		return;
 	SIM_TELL(world, "relay %u starts", relay->index);
 	relay->alive = true;
+	world->counts.starts++;
 	relay->life++;
 	relay->draining = relay->abandoned = relay->paused_locally = false;
 	relay->call_count = 0;
@@ -408,6 +425,7 @@ sim_relay_watch(struct sim_relay *relay)
 {
 	struct sim_world *world = relay->world;
 
+	relay->failed_calls = 0;
 	if (!relay->alive || relay->frozen_until_us > world->now_us)
 		return;
 	if (relay->holds && relay->down_seen && relay->report.state == OB_STATE_RUNNING &&
@@ -416,14 +434,15 @@ sim_relay_watch(struct sim_relay *relay)
 	else
 		relay->wrong_s = 0;
 	if (relay->wrong_s > 3)
-		sim_ledger_fail(&world->ledger, "P8",
+		sim_ledger_fail(
+		    &world->ledger, "P8",
 		    "relay %u says \"running\", though its recipient is down and took nothing since",
 		    relay->index);
 	if (relay->holds && relay->acquired.paused && !relay->acquiring && !relay->draining &&
 	    relay->session.epoch == world->store.epoch && world->store.paused &&
 	    relay->report.state == OB_STATE_RUNNING)
-		sim_ledger_fail(&world->ledger, "P8", "relay %u says \"running\", though it is paused",
-		    relay->index);
+		sim_ledger_fail(&world->ledger, "P8",
+				"relay %u says \"running\", though it is paused", relay->index);
 	if (relay->abandoned && world->faults_active == 0 &&
 	    world->now_us - relay->drain_deadline_us > 60 * INT64_C(1000000) &&
 	    world->now_us - world->trouble_until_us > 60 * INT64_C(1000000))

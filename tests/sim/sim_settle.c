@@ -9,7 +9,8 @@ add_tries(struct sim_parked *row, const struct ob_outcome *outcome)
 }
 
 static void
-write_row(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome, int chain, bool due_now)
+write_row(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome, int chain,
+	  bool due_now)
 {
 	struct sim_parked *row = &store->parked[message];
 	bool had_reason = row->chain >= 0 && row->has_reason;
@@ -30,7 +31,8 @@ write_row(struct sim_store *store, uint32_t message, const struct ob_outcome *ou
 }
 
 static bool
-write_dead(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome, bool had_reason)
+write_dead(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome,
+	   bool had_reason)
 {
 	int32_t key = store->plot->messages[message].key;
 	struct sim_parked tries = {.has_reason = had_reason};
@@ -42,7 +44,8 @@ write_dead(struct sim_store *store, uint32_t message, const struct ob_outcome *o
 	}
 	if (outcome->kind == OB_OUTCOME_DEAD_HOLD || outcome->kind == OB_OUTCOME_BURY_HOLD) {
 		if (key == SIM_NO_KEY || outcome->lane == 0)
-			sim_ledger_fail(store->ledger, "contract", "message %u has no key to hold", message);
+			sim_ledger_fail(store->ledger, "contract", "message %u has no key to hold",
+					message);
 		else
 			store->holder[key] = (int16_t)message;
 	}
@@ -50,10 +53,11 @@ write_dead(struct sim_store *store, uint32_t message, const struct ob_outcome *o
 }
 
 static void
-tell_ledger(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome, bool has_reason)
+tell_ledger(struct sim_store *store, uint32_t message, const struct ob_outcome *outcome,
+	    bool has_reason)
 {
 	sim_ledger_settled(store->ledger, store->now_us, message, outcome,
-	    store->chain_rows[sim_chain_of(store, message)], has_reason);
+			   store->chain_rows[sim_chain_of(store, message)], has_reason);
 }
 
 static void
@@ -65,8 +69,8 @@ settle_log_row(struct sim_store *store, uint32_t message, const struct ob_outcom
 	bool has_reason = true;
 
 	if (outcome->lane != sim_lane_of_key(store->plot->messages[message].key) && !is_free)
-		sim_ledger_fail(store->ledger, "contract", "message %u was settled under another lane",
-		    message);
+		sim_ledger_fail(store->ledger, "contract",
+				"message %u was settled under another lane", message);
 	switch (outcome->kind) {
 	case OB_OUTCOME_PARK:
 		counts->parked++;
@@ -87,7 +91,8 @@ settle_log_row(struct sim_store *store, uint32_t message, const struct ob_outcom
 		has_reason = write_dead(store, message, outcome, store->dead[message]);
 		break;
 	default:
-		sim_ledger_fail(store->ledger, "contract", "outcome %d for a row of the log", outcome->kind);
+		sim_ledger_fail(store->ledger, "contract", "outcome %d for a row of the log",
+				outcome->kind);
 		return;
 	}
 	tell_ledger(store, message, outcome, has_reason);
@@ -102,7 +107,8 @@ message_at_position(const struct sim_store *store, int64_t position)
 }
 
 static void
-settle_parked_row(struct sim_store *store, struct sim_session *session, const struct ob_outcome *outcome)
+settle_parked_row(struct sim_store *store, struct sim_session *session,
+		  const struct ob_outcome *outcome)
 {
 	struct sim_store_counts *counts = &store->counts;
 	int message = message_at_position(store, outcome->position);
@@ -110,7 +116,8 @@ settle_parked_row(struct sim_store *store, struct sim_session *session, const st
 	bool has_reason = true;
 
 	if (message < 0) {
-		sim_ledger_fail(store->ledger, "contract", "outcome for a position that is not there");
+		sim_ledger_fail(store->ledger, "contract",
+				"outcome for a position that is not there");
 		return;
 	}
 	row = &store->parked[message];
@@ -125,13 +132,18 @@ settle_parked_row(struct sim_store *store, struct sim_session *session, const st
 	if (row->chain < 0 || !row->out) {
 		if (outcome->kind != OB_OUTCOME_BACK)
 			sim_ledger_fail(store->ledger, "contract",
-			    "outcome %d for message %d, which was not handed out", outcome->kind, message);
+					"outcome %d for message %d, which was not handed out",
+					outcome->kind, message);
 		return;
 	}
 	has_reason = row->has_reason;
 	switch (outcome->kind) {
 	case OB_OUTCOME_REPARK:
 		counts->reparked++;
+		if (outcome->attempts < row->attempts)
+			sim_ledger_fail(store->ledger, "P5",
+					"message %d: %u tries were counted, now %u", message,
+					row->attempts, outcome->attempts);
 		write_row(store, (uint32_t)message, outcome, row->chain, false);
 		store->chain_out[row->chain]--;
 		row->out = false;
@@ -149,7 +161,8 @@ settle_parked_row(struct sim_store *store, struct sim_session *session, const st
 		has_reason = write_dead(store, (uint32_t)message, outcome, has_reason);
 		break;
 	default:
-		sim_ledger_fail(store->ledger, "contract", "outcome %d for a parked row", outcome->kind);
+		sim_ledger_fail(store->ledger, "contract", "outcome %d for a parked row",
+				outcome->kind);
 		return;
 	}
 	tell_ledger(store, (uint32_t)message, outcome, has_reason);
@@ -176,7 +189,8 @@ settle_log(struct sim_store *store, struct sim_session *session, const struct ob
 		uint32_t message = store->order[entry->at];
 		bool is_overtaken = entry->replay != 0 && entry->replay != store->replay;
 
-		while (next < settle->outcome_count && settle->outcomes[next].kind >= OB_OUTCOME_UNPARK)
+		while (next < settle->outcome_count &&
+		       settle->outcomes[next].kind >= OB_OUTCOME_UNPARK)
 			next++;
 		if (next < settle->outcome_count && settle->outcomes[next].ordinal == ordinal)
 			settle_log_row(store, message, &settle->outcomes[next++]);
@@ -188,9 +202,9 @@ settle_log(struct sim_store *store, struct sim_session *session, const struct ob
 		next++;
 	if (next != settle->outcome_count)
 		sim_ledger_fail(store->ledger, "contract",
-		    "an outcome for ordinal %llu, out of order or beyond through %llu",
-		    (unsigned long long)settle->outcomes[next].ordinal,
-		    (unsigned long long)settle->through);
+				"an outcome for ordinal %llu, out of order or beyond through %llu",
+				(unsigned long long)settle->outcomes[next].ordinal,
+				(unsigned long long)settle->through);
 	if (settle->through > session->settled)
 		session->settled = settle->through;
 	if (session->replay == store->replay && session->settled >= session->replay_done)
@@ -209,26 +223,31 @@ check_quotas(const struct sim_store *store)
 	for (int key = 0; key < SIM_KEYS_MAX; key++) {
 		keys += store->chain_rows[key] > 0 || store->holder[key] >= 0;
 		if (store->chain_rows[key] > quotas->parked_rows_of_key + store->excess)
-			sim_ledger_fail(store->ledger, "P6", "%u rows of key %d are parked, %u may be",
-			    store->chain_rows[key], key, quotas->parked_rows_of_key);
+			sim_ledger_fail(store->ledger, "P6",
+					"%u rows of key %d are parked, %u may be",
+					store->chain_rows[key], key, quotas->parked_rows_of_key);
 	}
 	if (store->parked_rows > quotas->parked_rows + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%llu rows are parked, %llu may be",
-		    (unsigned long long)store->parked_rows, (unsigned long long)quotas->parked_rows);
+				(unsigned long long)store->parked_rows,
+				(unsigned long long)quotas->parked_rows);
 	if (keys > quotas->parked_keys + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%u keys are parked, %u may be", keys,
-		    quotas->parked_keys);
-	if (store->scheduled_rows > quotas->scheduled_rows)
+				quotas->parked_keys);
+	/* A keyless one that a person brought back looks like a scheduled one to the engine. */
+	if (store->scheduled_rows > quotas->scheduled_rows + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%llu rows are scheduled, %llu may be",
-		    (unsigned long long)store->scheduled_rows,
-		    (unsigned long long)quotas->scheduled_rows);
+				(unsigned long long)store->scheduled_rows,
+				(unsigned long long)quotas->scheduled_rows);
 	if (store->dead_rows > quotas->dead_rows + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%llu rows are dead, %llu may be",
-		    (unsigned long long)store->dead_rows, (unsigned long long)quotas->dead_rows);
+				(unsigned long long)store->dead_rows,
+				(unsigned long long)quotas->dead_rows);
 }
 
 enum ob_code
-sim_store_settle(struct sim_store *store, struct sim_session *session, const struct ob_settle *settle)
+sim_store_settle(struct sim_store *store, struct sim_session *session,
+		 const struct ob_settle *settle)
 {
 	enum ob_code code = OB_OK;
 
@@ -243,7 +262,8 @@ sim_store_settle(struct sim_store *store, struct sim_session *session, const str
 	store->counts.settles++;
 	if (settle->through > session->ordinals ||
 	    (settle->through < session->settled && settle->through != 0)) {
-		sim_ledger_fail(store->ledger, "contract", "settle through %llu, of %llu read and %llu settled",
+		sim_ledger_fail(
+		    store->ledger, "contract", "settle through %llu, of %llu read and %llu settled",
 		    (unsigned long long)settle->through, (unsigned long long)session->ordinals,
 		    (unsigned long long)session->settled);
 		return OB_INVALID;

@@ -45,7 +45,7 @@ make_ready(struct sim_relay *relay, struct sim_delivery *delivery)
 
 static void
 answer(struct sim_relay *relay, struct sim_delivery *delivery, enum ob_fate fate, const char *code,
-    int64_t delay_us)
+       int64_t delay_us)
 {
 	uint32_t slot = (uint32_t)(delivery - relay->sink.slots);
 
@@ -65,7 +65,8 @@ lane_is_broken(const struct sim_sink *sink, uint64_t lane)
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
 		const struct sim_delivery *it = &sink->slots[i];
 
-		if (it->state >= SIM_ANSWERED && it->lane == lane && it->receipt.fate != OB_FATE_SENT)
+		if (it->state >= SIM_ANSWERED && it->lane == lane &&
+		    it->receipt.fate != OB_FATE_SENT)
 			return true;
 	}
 	return false;
@@ -75,8 +76,8 @@ static int64_t
 arrival_time(const struct sim_relay *relay, uint64_t lane)
 {
 	const struct sim_sink *sink = &relay->sink;
-	int64_t at_us = relay->world->now_us +
-	    sim_duration(relay->world, relay->world->plot.send_us, true);
+	int64_t at_us =
+	    relay->world->now_us + sim_duration(relay->world, relay->world->plot.send_us, true);
 
 	if (lane == 0 || sink->limits.order == OB_ORDER_NONE)
 		return at_us;
@@ -101,15 +102,24 @@ send_one(struct sim_relay *relay, const struct ob_delivery *given)
 		if (sink->slots[i].state == SIM_FREE)
 			delivery = delivery == NULL ? &sink->slots[i] : delivery;
 		else if (sink->slots[i].ticket == given->ticket)
-			sim_ledger_fail(&world->ledger, "contract", "ticket %llu was submitted twice",
-			    (unsigned long long)given->ticket);
+			sim_ledger_fail(&world->ledger, "contract",
+					"ticket %llu was submitted twice",
+					(unsigned long long)given->ticket);
+		else if (sink->slots[i].message == message &&
+			 !world->ledger.messages[message].loose)
+			sim_ledger_fail(
+			    &world->ledger, "P4",
+			    "message %u was submitted while an earlier delivery of it is out",
+			    message);
 	}
 	if (message >= world->plot.message_count) {
-		sim_ledger_fail(&world->ledger, "P1", "something was submitted that was never committed");
+		sim_ledger_fail(&world->ledger, "P1",
+				"something was submitted that was never committed");
 		return;
 	}
 	if (world->plot.messages[message].oversize)
-		sim_ledger_fail(&world->ledger, "P1", "message %u was sent without its payload", message);
+		sim_ledger_fail(&world->ledger, "P1", "message %u was sent without its payload",
+				message);
 	*delivery = (struct sim_delivery){
 	    .ticket = given->ticket,
 	    .serial = ++sink->serial,
@@ -121,16 +131,18 @@ send_one(struct sim_relay *relay, const struct ob_delivery *given)
 	sink->count++;
 	world->counts.submitted++;
 	SIM_TELL(world, "relay %u submits %u (key %d, try %u)", relay->index, message,
-	    world->plot.messages[message].key, given->attempt);
-	sim_ledger_submitted(&world->ledger, world->now_us, relay->session.number, message);
-	if (sink->limits.order == OB_ORDER_ALWAYS && given->lane != 0 && lane_is_broken(sink, given->lane)) {
+		 world->plot.messages[message].key, given->attempt);
+	sim_ledger_submitted(&world->ledger, world->now_us, relay->session.number, message,
+			     given->attempt);
+	if (sink->limits.order == OB_ORDER_ALWAYS && given->lane != 0 &&
+	    lane_is_broken(sink, given->lane)) {
 		answer(relay, delivery, OB_FATE_RETURNED, "predecessor_failed", 10);
 		return;
 	}
 	delivery->arrives_us = arrival_time(relay, given->lane);
 	delivery->state = SIM_ON_ITS_WAY;
 	sim_relay_put(relay, SIM_ARRIVAL, delivery->arrives_us - world->now_us,
-	    (uint32_t)(delivery - sink->slots), delivery->serial);
+		      (uint32_t)(delivery - sink->slots), delivery->serial);
 }
 
 uint32_t
@@ -145,21 +157,22 @@ sim_sink_submit(struct sim_relay *relay, const struct ob_delivery *deliveries, u
 	if (most > world->plot.config.in_flight_max)
 		most = world->plot.config.in_flight_max;
 	if (in_flight + count > most)
-		sim_ledger_fail(&world->ledger, "P6", "%u in flight and %u more submitted, %u may be",
-		    in_flight, count, most);
+		sim_ledger_fail(&world->ledger, "P6",
+				"%u in flight and %u more submitted, %u may be", in_flight, count,
+				most);
 	if (count > world->plot.config.submit_count_max || count == 0)
 		sim_ledger_fail(&world->ledger, "P6", "%u submitted at once, %u may be", count,
-		    world->plot.config.submit_count_max);
+				world->plot.config.submit_count_max);
 	if (sink->count + accepted > SIM_SLOTS_MAX)
 		accepted = SIM_SLOTS_MAX - sink->count;
-	if (sim_faults_last(world) &&
-	    (world->recipient.faults[SIM_FAULT_SINK_FULL] > 0 ||
-	        sim_rng_chance(&world->rng, world->plot.sink_partial)))
+	if (sim_faults_last(world) && (world->recipient.faults[SIM_FAULT_SINK_FULL] > 0 ||
+				       sim_rng_chance(&world->rng, world->plot.sink_partial)))
 		accepted = (uint32_t)sim_rng_below(&world->rng, accepted + 1);
 	for (uint32_t i = 0; i < accepted && !world->ledger.failed; i++)
 		send_one(relay, &deliveries[i]);
 	if (accepted < count)
-		sim_relay_put(relay, SIM_SINK_FREE, sim_rng_between(&world->rng, 1000, 50000), 0, 0);
+		sim_relay_put(relay, SIM_SINK_FREE, sim_rng_between(&world->rng, 1000, 50000), 0,
+			      0);
 	return accepted;
 }
 
@@ -187,16 +200,16 @@ verdict_of_fault(struct sim_world *world, struct verdict *verdict)
 		*verdict = (struct verdict){.fate = OB_FATE_DOWN, .code = "connect_refused"};
 	else if (faults[SIM_FAULT_RESETS] > 0)
 		*verdict = (struct verdict){.fate = OB_FATE_DOWN,
-		    .reached = sim_rng_chance(&world->rng, 500),
-		    .code = "connection_reset"};
+					    .reached = sim_rng_chance(&world->rng, 500),
+					    .code = "connection_reset"};
 	else if (faults[SIM_FAULT_HANGS] > 0)
 		*verdict = (struct verdict){.accepts = sim_rng_chance(&world->rng, 300),
-		    .times_out = true,
-		    .code = "timed_out"};
+					    .times_out = true,
+					    .code = "timed_out"};
 	else if (faults[SIM_FAULT_BUSY] > 0)
 		*verdict = (struct verdict){.fate = odd ? OB_FATE_RETRY : OB_FATE_DOWN,
-		    .retry_after_ms = recipient->fault_number % 3 * 700,
-		    .code = "http_503"};
+					    .retry_after_ms = recipient->fault_number % 3 * 700,
+					    .code = "http_503"};
 	else if (faults[SIM_FAULT_REJECTS] > 0)
 		*verdict = (struct verdict){.fate = OB_FATE_REJECT, .code = "http_400"};
 	else
@@ -223,11 +236,14 @@ verdict_of_poison(struct sim_world *world, uint32_t message, struct verdict *ver
 		*verdict = (struct verdict){.fate = OB_FATE_RETRY, .code = "http_500"};
 		return world->recipient.seen[message] <= it->poison_times;
 	case SIM_CRASHES:
-		*verdict = (struct verdict){.fate = OB_FATE_DOWN, .reached = true, .code = "connection_reset"};
+		*verdict = (struct verdict){
+		    .fate = OB_FATE_DOWN, .reached = true, .code = "connection_reset"};
 		sim_recipient_crash(world);
+		sim_ledger_crashed(&world->ledger, message);
 		return true;
 	case SIM_UNANSWERED:
-		*verdict = (struct verdict){.accepts = true, .times_out = true, .code = "timed_out"};
+		*verdict =
+		    (struct verdict){.accepts = true, .times_out = true, .code = "timed_out"};
 		return world->recipient.seen[message] <= it->poison_times;
 	}
 	return false;
@@ -244,15 +260,16 @@ verdict_of_chance(struct sim_world *world, struct verdict *verdict)
 	if (sim_rng_chance(rng, plot->lost))
 		*verdict = (struct verdict){.times_out = true, .code = "timed_out"};
 	else if (sim_rng_chance(rng, plot->unanswered))
-		*verdict = (struct verdict){.accepts = true, .times_out = true, .code = "timed_out"};
+		*verdict =
+		    (struct verdict){.accepts = true, .times_out = true, .code = "timed_out"};
 	else if (sim_rng_chance(rng, plot->retried))
 		*verdict = (struct verdict){.fate = OB_FATE_RETRY, .code = "http_500"};
 	else if (sim_rng_chance(rng, plot->rejected))
 		*verdict = (struct verdict){.fate = OB_FATE_REJECT, .code = "http_400"};
 	else if (sim_rng_chance(rng, plot->down))
 		*verdict = (struct verdict){.fate = OB_FATE_DOWN,
-		    .reached = sim_rng_chance(rng, 500),
-		    .code = "connection_reset"};
+					    .reached = sim_rng_chance(rng, 500),
+					    .code = "connection_reset"};
 	else
 		return false;
 	return true;
@@ -274,18 +291,16 @@ static void
 cut_off(struct sim_relay *relay)
 {
 	struct sim_world *world = relay->world;
-	int64_t until_us = world->now_us +
-	    sim_rng_between(&world->rng, 0, 2 * world->plot.send_us);
+	int64_t until_us = world->now_us + sim_rng_between(&world->rng, 0, 2 * world->plot.send_us);
 
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
 		struct sim_delivery *it = &relay->sink.slots[i];
 
 		if (it->state == SIM_ON_ITS_WAY && it->arrives_us <= until_us)
-			sim_queue_put(&world->queue,
-			    (struct sim_event){.at_us = it->arrives_us,
-			        .what = SIM_LATE_ARRIVAL,
-			        .a = it->message,
-			        .b = it->session});
+			sim_queue_put(&world->queue, (struct sim_event){.at_us = it->arrives_us,
+									.what = SIM_LATE_ARRIVAL,
+									.a = it->message,
+									.b = it->session});
 	}
 }
 
@@ -314,7 +329,8 @@ give_back_successors(struct sim_relay *relay, const struct sim_delivery *failed)
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
 		struct sim_delivery *it = &relay->sink.slots[i];
 
-		if (it->state == SIM_ON_ITS_WAY && it->lane == failed->lane && it->serial > failed->serial)
+		if (it->state == SIM_ON_ITS_WAY && it->lane == failed->lane &&
+		    it->serial > failed->serial)
 			answer(relay, it, OB_FATE_RETURNED, "predecessor_failed", 10);
 	}
 }
@@ -324,14 +340,25 @@ lose(struct sim_relay *relay, const struct sim_delivery *delivery)
 {
 	struct sim_world *world = relay->world;
 
-	if (relay->sink.limits.order != OB_ORDER_NONE || !sim_rng_chance(&world->rng, world->plot.arrives_late))
+	if (relay->sink.limits.order != OB_ORDER_NONE ||
+	    !sim_rng_chance(&world->rng, world->plot.arrives_late))
 		return;
 	sim_queue_put(&world->queue,
-	    (struct sim_event){
-	        .at_us = world->now_us + sim_rng_spread(&world->rng, 1, 20000) * 1000,
-	        .what = SIM_LATE_ARRIVAL,
-	        .a = delivery->message,
-	        .b = delivery->session});
+		      (struct sim_event){.at_us = world->now_us +
+						  sim_rng_spread(&world->rng, 1, 20000) * 1000,
+					 .what = SIM_LATE_ARRIVAL,
+					 .a = delivery->message,
+					 .b = delivery->session});
+}
+
+/* Message and bytes stay valid until the receipt was given. */
+static void
+check_memory(struct sim_relay *relay, const struct sim_delivery *delivery)
+{
+	if (message_number(delivery->memory) != delivery->message)
+		sim_ledger_fail(&relay->world->ledger, "P1",
+				"the memory of message %u was given back while it is sent",
+				delivery->message);
 }
 
 void
@@ -345,16 +372,13 @@ sim_sink_arrival(struct sim_relay *relay, uint32_t slot, uint64_t serial)
 
 	if (delivery->state != SIM_ON_ITS_WAY || delivery->serial != serial)
 		return;
-	if (message_number(delivery->memory) != message) {
-		sim_ledger_fail(&world->ledger, "P1", "the memory of message %u was given back while it is sent",
-		    message);
-		return;
-	}
+	check_memory(relay, delivery);
 	world->recipient.seen[message]++;
 	if (!verdict_of_fault(world, &verdict) && !verdict_of_poison(world, message, &verdict))
 		(void)verdict_of_chance(world, &verdict);
+	world->recipient.refused += verdict.fate == OB_FATE_DOWN && !verdict.reached;
 	SIM_TELL(world, "%u arrives: %s%s", message, ob_fate_name(verdict.fate),
-	    verdict.accepts ? ", accepted" : "");
+		 verdict.accepts ? ", accepted" : "");
 	if (verdict.accepts)
 		sim_ledger_accepted(&world->ledger, world->now_us, delivery->session, message);
 	else if (verdict.times_out)
@@ -362,7 +386,7 @@ sim_sink_arrival(struct sim_relay *relay, uint32_t slot, uint64_t serial)
 	delivery->receipt.reached = verdict.reached;
 	delivery->receipt.retry_after_ms = verdict.retry_after_ms;
 	delay_us = verdict.times_out ? world->plot.request_timeout_us
-	                             : sim_duration(world, world->plot.answer_us, true);
+				     : sim_duration(world, world->plot.answer_us, true);
 	if (verdict.fate != OB_FATE_SENT && delivery->lane != 0 &&
 	    relay->sink.limits.order == OB_ORDER_ALWAYS)
 		give_back_successors(relay, delivery);
@@ -385,12 +409,13 @@ note_receipt(struct sim_relay *relay, const struct sim_delivery *delivery)
 {
 	struct sim_world *world = relay->world;
 
+	check_memory(relay, delivery);
 	SIM_TELL(world, "relay %u learns of %u: %s %s%s", relay->index, delivery->message,
-	    ob_fate_name(delivery->receipt.fate),
-	    delivery->receipt.code == NULL ? "" : delivery->receipt.code,
-	    delivery->receipt.reached ? " (reached)" : "");
-	sim_ledger_receipt(&world->ledger, delivery->session, delivery->message, &delivery->receipt,
-	    delivery->cancelled);
+		 ob_fate_name(delivery->receipt.fate),
+		 delivery->receipt.code == NULL ? "" : delivery->receipt.code,
+		 delivery->receipt.reached ? " (reached)" : "");
+	sim_ledger_receipt(&world->ledger, world->now_us, delivery->session, delivery->message,
+			   &delivery->receipt, delivery->cancelled);
 	if (delivery->session != relay->session.number)
 		return;
 	if (delivery->receipt.fate == OB_FATE_DOWN || delivery->receipt.fate == OB_FATE_BLOCKED)
@@ -439,6 +464,11 @@ sim_sink_cancel(struct sim_relay *relay)
 
 	world->counts.cancels++;
 	cut_off(relay);
+	/* Sometimes the thread that polls is held up: then a new window may be there before the old receipts. */
+	if (!relay->sink.polling && sim_rng_chance(&world->rng, 300)) {
+		relay->sink.polling = true;
+		sim_relay_put(relay, SIM_POLL, sim_rng_spread(&world->rng, 1, 2000) * 1000, 0, 0);
+	}
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
 		struct sim_delivery *it = &relay->sink.slots[i];
 

@@ -71,7 +71,8 @@ start_reading(struct sim_store *store, struct sim_session *session, bool goes_on
 }
 
 static void
-list_lanes(const struct sim_store *store, struct ob_lease_request *request, struct ob_acquired *acquired)
+list_lanes(const struct sim_store *store, struct ob_lease_request *request,
+	   struct ob_acquired *acquired)
 {
 	for (int32_t key = 0; key < SIM_KEYS_MAX; key++) {
 		bool held = store->holder[key] >= 0;
@@ -89,8 +90,8 @@ list_lanes(const struct sim_store *store, struct ob_lease_request *request, stru
 }
 
 enum ob_code
-sim_store_acquire(struct sim_store *store, struct sim_session *session, struct ob_lease_request *request,
-    struct ob_acquired *acquired)
+sim_store_acquire(struct sim_store *store, struct sim_session *session,
+		  struct ob_lease_request *request, struct ob_acquired *acquired)
 {
 	bool is_ours = store->lease_token == session->token;
 
@@ -179,9 +180,9 @@ open_interval(struct sim_store *store)
 		for (; at > 0; at--) {
 			uint16_t other = store->pending[at - 1];
 			bool is_before = store->plot->by_intervals
-			    ? store->plot->messages[moved].position <
-			        store->plot->messages[other].position
-			    : moved < other;
+					     ? store->plot->messages[moved].position <
+						   store->plot->messages[other].position
+					     : moved < other;
 
 			if (!is_before)
 				break;
@@ -199,7 +200,7 @@ open_interval(struct sim_store *store)
 /* One row of the log into the batch; false when it is too much for this fetch. */
 static bool
 read_row(struct sim_store *store, struct sim_session *session, const struct ob_fetch *fetch,
-    struct ob_batch *batch, int32_t at, uint64_t *bytes, uint32_t *count)
+	 struct ob_batch *batch, int32_t at, uint64_t *bytes, uint32_t *count)
 {
 	uint32_t message = store->order[at];
 	const struct sim_message *it = &store->plot->messages[message];
@@ -225,7 +226,8 @@ read_row(struct sim_store *store, struct sim_session *session, const struct ob_f
 
 static bool
 read_until(struct sim_store *store, struct sim_session *session, const struct ob_fetch *fetch,
-    struct ob_batch *batch, int32_t *cursor, int32_t end, uint8_t replay, uint64_t *bytes, uint32_t *count)
+	   struct ob_batch *batch, int32_t *cursor, int32_t end, uint8_t replay, uint64_t *bytes,
+	   uint32_t *count)
 {
 	while (*cursor < end) {
 		if (!store->plot->messages[store->order[*cursor]].matches) {
@@ -246,12 +248,12 @@ static bool
 is_replaying(const struct sim_store *store, const struct sim_session *session)
 {
 	return session->replay == store->replay && store->replay_from < store->replay_to &&
-	    session->replay_done == UINT64_MAX;
+	       session->replay_done == UINT64_MAX;
 }
 
 enum ob_code
 sim_store_fetch(struct sim_store *store, struct sim_session *session, const struct ob_fetch *fetch,
-    struct ob_batch *batch)
+		struct ob_batch *batch)
 {
 	uint64_t bytes = 0;
 	uint32_t count = 0;
@@ -263,12 +265,13 @@ sim_store_fetch(struct sim_store *store, struct sim_session *session, const stru
 	sim_parked_hand_out(store, fetch, batch);
 	due_us = sim_parked_next_due(store);
 	if (due_us != INT64_MAX)
-		batch->next_due_ms = due_us <= store->now_us ? 0 : (due_us - store->now_us) / 1000 + 1;
+		batch->next_due_ms =
+		    due_us <= store->now_us ? 0 : (due_us - store->now_us) / 1000 + 1;
 	if (fetch->count_max == 0)
 		return OB_OK;
 	if (is_replaying(store, session)) {
-		if (!read_until(store, session, fetch, batch, &session->replay_cursor, store->replay_to,
-		        store->replay, &bytes, &count)) {
+		if (!read_until(store, session, fetch, batch, &session->replay_cursor,
+				store->replay_to, store->replay, &bytes, &count)) {
 			batch->more = true;
 			return OB_OK;
 		}
@@ -276,15 +279,15 @@ sim_store_fetch(struct sim_store *store, struct sim_session *session, const stru
 	}
 	if (session->cursor == store->order_count)
 		open_interval(store);
-	batch->more = !read_until(store, session, fetch, batch, &session->cursor, store->order_count, 0,
-	                  &bytes, &count) ||
-	    store->pending_count > 0;
+	batch->more = !read_until(store, session, fetch, batch, &session->cursor,
+				  store->order_count, 0, &bytes, &count) ||
+		      store->pending_count > 0;
 	return OB_OK;
 }
 
 bool
 sim_store_has_news(const struct sim_store *store, const struct sim_session *session,
-    const struct ob_fetch *fetch, int64_t *due_us)
+		   const struct ob_fetch *fetch, int64_t *due_us)
 {
 	*due_us = fetch->parked_max > 0 ? sim_parked_next_due(store) : INT64_MAX;
 	if (check_epoch(store, session) != OB_OK || *due_us <= store->now_us)
@@ -292,12 +295,12 @@ sim_store_has_news(const struct sim_store *store, const struct sim_session *sess
 	if (fetch->count_max == 0)
 		return false;
 	return session->cursor < store->order_count || store->pending_count > 0 ||
-	    is_replaying(store, session);
+	       is_replaying(store, session);
 }
 
 bool
 sim_store_is_empty(const struct sim_store *store)
 {
 	return store->parked_rows + store->scheduled_rows == 0 && store->pending_count == 0 &&
-	    store->checkpoint == store->order_count && store->replay_from >= store->replay_to;
+	       store->checkpoint == store->order_count && store->replay_from >= store->replay_to;
 }

@@ -15,7 +15,7 @@
 
 #include "sim_ledger.h"
 
-#define SIM_ORDINALS_MAX 8192
+#define SIM_ORDINALS_MAX    8192
 #define SIM_CHAIN_KEYLESS   SIM_KEYS_MAX
 #define SIM_CHAIN_SCHEDULED (SIM_KEYS_MAX + 1)
 #define SIM_CHAINS          (SIM_KEYS_MAX + 2)
@@ -24,21 +24,22 @@ struct sim_parked {
 	int64_t due_us;
 	int64_t first_try_us; /* 0: never tried */
 	uint32_t attempts;
-	int16_t next;         /* in its chain, by position; -1 */
-	int8_t chain;         /* -1: not parked */
-	bool out;             /* handed out */
+	int16_t next; /* in its chain, by position; -1 */
+	int8_t chain; /* -1: not parked */
+	bool out;     /* handed out */
 	bool has_reason;
 };
 
 struct sim_entry {
-	uint16_t at;      /* in the order */
-	uint8_t replay;   /* 0: of the log; else the number of the replay it was read for */
+	uint16_t at;    /* in the order */
+	uint8_t replay; /* 0: of the log; else the number of the replay it was read for */
 };
 
 struct sim_session {
 	uint64_t token;
 	uint64_t epoch;
-	uint32_t number;  /* counted over the story; a new one for each acquire that does not go on */
+	uint32_t
+	    number; /* counted over the story; a new one for each acquire that does not go on */
 	bool acquired, doubt;
 	int32_t cursor;
 	uint8_t replay;
@@ -49,7 +50,8 @@ struct sim_session {
 };
 
 struct sim_store_counts {
-	uint64_t parked, behind, scheduled, dead, dead_hold, unparked, reparked, back, buried, bury_hold;
+	uint64_t parked, behind, scheduled, dead, dead_hold, unparked, reparked, back, buried,
+	    bury_hold;
 	uint64_t settles, refused_stale, refused_changed, replays, revived, discarded;
 };
 
@@ -65,7 +67,7 @@ struct sim_store {
 	uint32_t pending_count;
 
 	int32_t checkpoint;
-	uint8_t replay;  /* its number, counted over the story */
+	uint8_t replay; /* its number, counted over the story */
 	int32_t replay_from, replay_to;
 	bool paused;
 	uint64_t lease_token, epoch;
@@ -83,21 +85,23 @@ struct sim_store {
 	struct sim_store_counts counts;
 };
 
-void sim_store_begin(struct sim_store *store, const struct sim_plot *plot, struct sim_ledger *ledger);
+void sim_store_begin(struct sim_store *store, const struct sim_plot *plot,
+		     struct sim_ledger *ledger);
 void sim_session_begin(struct sim_session *session, uint64_t token);
 
 void sim_store_commit(struct sim_store *store, uint32_t message);
 enum ob_code sim_store_acquire(struct sim_store *store, struct sim_session *session,
-    struct ob_lease_request *request, struct ob_acquired *acquired);
-enum ob_code sim_store_renew(struct sim_store *store, struct sim_session *session, int64_t lease_ms);
+			       struct ob_lease_request *request, struct ob_acquired *acquired);
+enum ob_code sim_store_renew(struct sim_store *store, struct sim_session *session,
+			     int64_t lease_ms);
 void sim_store_release(struct sim_store *store, struct sim_session *session);
 enum ob_code sim_store_fetch(struct sim_store *store, struct sim_session *session,
-    const struct ob_fetch *fetch, struct ob_batch *batch);
+			     const struct ob_fetch *fetch, struct ob_batch *batch);
 enum ob_code sim_store_settle(struct sim_store *store, struct sim_session *session,
-    const struct ob_settle *settle);
+			      const struct ob_settle *settle);
 /* May a fetch find something now; if not, when will something be due (INT64_MAX: nothing waits). */
 bool sim_store_has_news(const struct sim_store *store, const struct sim_session *session,
-    const struct ob_fetch *fetch, int64_t *due_us);
+			const struct ob_fetch *fetch, int64_t *due_us);
 /* Nothing is left to do for anyone. */
 bool sim_store_is_empty(const struct sim_store *store);
 
@@ -111,7 +115,8 @@ uint32_t sim_store_replay(struct sim_store *store, int32_t from);
 void sim_chain_add(struct sim_store *store, uint32_t message, int chain);
 void sim_chain_remove(struct sim_store *store, uint32_t message);
 int sim_chain_of(const struct sim_store *store, uint32_t message);
-void sim_parked_hand_out(struct sim_store *store, const struct ob_fetch *fetch, struct ob_batch *batch);
+void sim_parked_hand_out(struct sim_store *store, const struct ob_fetch *fetch,
+			 struct ob_batch *batch);
 int64_t sim_parked_next_due(const struct sim_store *store);
 void sim_store_row(const struct sim_store *store, uint32_t message, struct ob_row *row);
 uint64_t sim_lane_of_key(int32_t key);

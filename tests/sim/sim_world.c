@@ -82,8 +82,9 @@ end_relay(struct sim_world *world, struct sim_relay *relay, int64_t start_again_
 	relay->struck = NULL;
 	world->counts.crashes++;
 	sim_relay_crash(relay);
-	sim_queue_put(&world->queue,
-	    (struct sim_event){.at_us = start_again_us, .what = SIM_RELAY_START, .relay = relay->index});
+	sim_queue_put(&world->queue, (struct sim_event){.at_us = start_again_us,
+							.what = SIM_RELAY_START,
+							.relay = relay->index});
 }
 
 static void
@@ -109,13 +110,49 @@ sim_world_moment(struct sim_relay *relay, enum sim_moment moment)
 	return true;
 }
 
+static uint64_t
+knocking_excuses(const struct sim_world *world)
+{
+	return world->ledger.incidents + world->counts.pokes + world->counts.starts;
+}
+
+static void
+refusal_begins(struct sim_world *world)
+{
+	if (world->recipient.faults[SIM_FAULT_REFUSES] > 1)
+		return;
+	world->recipient.refused = 0;
+	world->recipient.refuses_since_us = world->now_us;
+	world->recipient.refused_excuses = knocking_excuses(world);
+}
+
+/* Each relay may try once what it has in flight; then only probes, further and further apart. */
+static void
+refusal_ends(struct sim_world *world)
+{
+	const struct ob_engine_config *config = &world->plot.config;
+	uint64_t bursts = 1 + world->plot.relay_count + knocking_excuses(world) -
+			  world->recipient.refused_excuses;
+	int64_t lasted_ms = (world->now_us - world->recipient.refuses_since_us) / 1000;
+	uint64_t most = bursts * (config->in_flight_max + 12) +
+			(uint64_t)(lasted_ms * 10 / (config->probe_max_ms * 6));
+
+	if (world->recipient.faults[SIM_FAULT_REFUSES] > 0)
+		return;
+	if (world->recipient.refused > most)
+		sim_ledger_fail(&world->ledger, "P6",
+				"a recipient that refuses was asked %llu times in %lld ms",
+				(unsigned long long)world->recipient.refused, (long long)lasted_ms);
+}
+
 static void
 fault_begins(struct sim_world *world, const struct sim_fault *fault)
 {
 	struct sim_relay *relay = &world->relays[fault->relay];
 	int64_t end_us = world->now_us + fault->lasts_us;
 
-	SIM_TELL(world, "begins: %s, for %.3f s", sim_fault_name(fault->kind), (double)fault->lasts_us / 1e6);
+	SIM_TELL(world, "begins: %s, for %.3f s", sim_fault_name(fault->kind),
+		 (double)fault->lasts_us / 1e6);
 	world->faults_active++;
 	world->recipient.faults[fault->kind]++;
 	world->recipient.fault_number = fault->number;
@@ -130,6 +167,14 @@ fault_begins(struct sim_world *world, const struct sim_fault *fault)
 	case SIM_FAULT_DRAIN:
 		sim_relay_drain(relay);
 		break;
+	case SIM_FAULT_REFUSES:
+		world->counts.outages++;
+		refusal_begins(world);
+		break;
+	case SIM_FAULT_REJECTS:
+		world->counts.outages++;
+		sim_ledger_storm(&world->ledger, true);
+		break;
 	case SIM_FAULT_PAUSE:
 		sim_store_pause(&world->store, true);
 		break;
@@ -141,11 +186,14 @@ fault_begins(struct sim_world *world, const struct sim_fault *fault)
 		change_limits(world, 1 + fault->number % 40);
 		break;
 	default:
-		world->counts.outages += fault->kind >= SIM_FAULT_REFUSES && fault->kind <= SIM_FAULT_BLOCKS;
+		world->counts.outages +=
+		    fault->kind >= SIM_FAULT_REFUSES && fault->kind <= SIM_FAULT_BLOCKS;
 		break;
 	}
 	sim_queue_put(&world->queue,
-	    (struct sim_event){.at_us = end_us, .what = SIM_FAULT_ENDS, .a = (uint32_t)(fault - world->plot.faults)});
+		      (struct sim_event){.at_us = end_us,
+					 .what = SIM_FAULT_ENDS,
+					 .a = (uint32_t)(fault - world->plot.faults)});
 }
 
 static void
@@ -171,6 +219,12 @@ fault_ends(struct sim_world *world, const struct sim_fault *fault)
 			end_relay(world, relay, world->now_us + 1000);
 		else
 			sim_relay_start(relay);
+		break;
+	case SIM_FAULT_REFUSES:
+		refusal_ends(world);
+		break;
+	case SIM_FAULT_REJECTS:
+		sim_ledger_storm(&world->ledger, false);
 		break;
 	case SIM_FAULT_PAUSE:
 		if (world->recipient.faults[SIM_FAULT_PAUSE] == 0)
@@ -198,9 +252,11 @@ is_clogged(const struct sim_world *world, const struct sim_relay *relay)
 
 	if (most > world->plot.config.in_flight_max)
 		most = world->plot.config.in_flight_max;
+	if (most > world->plot.config.window_count_max)
+		most = world->plot.config.window_count_max;
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
 		unanswered += relay->sink.slots[i].state == SIM_ANSWERED &&
-		    relay->sink.slots[i].receipt.fate == OB_FATE_UNKNOWN;
+			      relay->sink.slots[i].receipt.fate == OB_FATE_UNKNOWN;
 	return unanswered * 2 >= most;
 }
 
@@ -211,15 +267,17 @@ is_calm(struct sim_world *world)
 	const struct ob_engine_config *config = &world->plot.config;
 	bool someone_works = false, clogged = false;
 	int64_t margin_us = (config->probe_max_ms * 2 + config->lease_ms * 2 + 5000) * 1000;
-	bool trouble = world->faults_active > 0 || world->now_us < world->recipient.crashed_until_us ||
-	    world->store.paused;
+	bool trouble = world->faults_active > 0 ||
+		       world->now_us < world->recipient.crashed_until_us || world->store.paused;
 
 	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
 		const struct sim_relay *relay = &world->relays[i];
 
-		trouble |= !relay->alive || relay->frozen_until_us > world->now_us || relay->down_seen;
+		trouble |=
+		    !relay->alive || relay->frozen_until_us > world->now_us || relay->down_seen;
 		clogged |= relay->alive && relay->sink.count > 0 && is_clogged(world, relay);
-		someone_works |= relay->alive && relay->holds && relay->report.state == OB_STATE_RUNNING;
+		someone_works |=
+		    relay->alive && relay->holds && relay->report.state == OB_STATE_RUNNING;
 	}
 	if (trouble)
 		world->trouble_until_us = world->now_us + margin_us;
@@ -260,15 +318,18 @@ watch_quiet(struct sim_world *world)
 	world->over = true;
 	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
 		const struct sim_relay *relay = &world->relays[i];
-		uint64_t renewals = (uint64_t)(IDLE_US / 1000 / world->plot.config.lease_ms * 3 + 1);
+		uint64_t renewals =
+		    (uint64_t)(IDLE_US / 1000 / world->plot.config.lease_ms * 3 + 1);
 
 		if (relay->steps - relay->steps_at_quiet > IDLE_STEPS + renewals)
-			sim_ledger_fail(&world->ledger, "P6", "relay %u took %llu steps with nothing to do",
-			    relay->index, (unsigned long long)(relay->steps - relay->steps_at_quiet));
+			sim_ledger_fail(&world->ledger, "P6",
+					"relay %u took %llu steps with nothing to do", relay->index,
+					(unsigned long long)(relay->steps - relay->steps_at_quiet));
 		/* One that is down and has nothing left to probe with cannot know better. */
 		if (relay->holds && !relay->unproven && relay->report.state != OB_STATE_RUNNING)
-			sim_ledger_fail(&world->ledger, "P8", "relay %u says \"%s\" though all is well",
-			    relay->index, ob_state_name(relay->report.state));
+			sim_ledger_fail(&world->ledger, "P8",
+					"relay %u says \"%s\" though all is well", relay->index,
+					ob_state_name(relay->report.state));
 	}
 }
 
@@ -281,18 +342,24 @@ watch_idleness(struct sim_world *world, bool calm)
 	for (uint32_t i = 0; i < world->plot.relay_count; i++) {
 		struct sim_relay *relay = &world->relays[i];
 		bool is_busy = relay->sink.count > 0 || (relay->in_call && !relay->waiting);
+		uint32_t out = 0;
 		int64_t due_us;
 
 		if (!relay->alive || !relay->holds)
 			continue;
+		/* What is handed out is settled in its time. */
+		for (int chain = 0; chain < SIM_CHAINS; chain++)
+			out += world->store.chain_out[chain];
 		world->store.now_us = world->now_us;
-		if (!sim_store_has_news(&world->store, &relay->session, &anything, &due_us))
+		if (!calm || out > 0 ||
+		    !sim_store_has_news(&world->store, &relay->session, &anything, &due_us))
 			relay->idle_s = 0;
-		else if (calm && !is_busy)
+		else if (!is_busy)
 			relay->idle_s++;
 		if (relay->idle_s > IDLE_S_MAX)
 			sim_ledger_fail(&world->ledger, "P5",
-			    "relay %u does nothing though there are messages for it", i);
+					"relay %u does nothing though there are messages for it",
+					i);
 	}
 }
 
@@ -309,14 +376,16 @@ watch(struct sim_world *world)
 	if (world->now_us > world->deadline_us && !world->over) {
 		const struct sim_store *store = &world->store;
 
-		sim_ledger_fail(&world->ledger, "P2",
+		sim_ledger_fail(
+		    &world->ledger, "P2",
 		    "all is well, but it never ends: checkpoint %d of %d, %llu parked, %llu scheduled, "
-		    "%llu dead; relay 0 says \"%s\" %s", store->checkpoint, store->order_count,
-		    (unsigned long long)store->parked_rows, (unsigned long long)store->scheduled_rows,
-		    (unsigned long long)store->dead_rows, ob_state_name(world->relays[0].report.state),
-		    world->relays[0].report.code);
+		    "%llu dead; relay 0 says \"%s\" %s",
+		    store->checkpoint, store->order_count, (unsigned long long)store->parked_rows,
+		    (unsigned long long)store->scheduled_rows, (unsigned long long)store->dead_rows,
+		    ob_state_name(world->relays[0].report.state), world->relays[0].report.code);
 	}
-	sim_queue_put(&world->queue, (struct sim_event){.at_us = world->now_us + SEC, .what = SIM_WATCH});
+	sim_queue_put(&world->queue,
+		      (struct sim_event){.at_us = world->now_us + SEC, .what = SIM_WATCH});
 }
 
 /* ---- what happens ---- */
@@ -326,9 +395,9 @@ commit(struct sim_world *world, uint32_t from, uint32_t to)
 {
 	for (uint32_t i = from; i < to; i++) {
 		SIM_TELL(world, "%u is committed (position %lld, key %d%s%s)", i,
-		    (long long)world->plot.messages[i].position, world->plot.messages[i].key,
-		    world->plot.messages[i].matches ? "" : ", does not match",
-		    world->plot.messages[i].poison != SIM_HARMLESS ? ", poison" : "");
+			 (long long)world->plot.messages[i].position, world->plot.messages[i].key,
+			 world->plot.messages[i].matches ? "" : ", does not match",
+			 world->plot.messages[i].poison != SIM_HARMLESS ? ", poison" : "");
 		sim_store_commit(&world->store, i);
 	}
 	sim_calls_news(world);
@@ -395,25 +464,29 @@ put_plot(struct sim_world *world)
 	struct sim_queue *queue = &world->queue;
 
 	for (uint32_t from = 0, to; from < plot->message_count; from = to) {
-		for (to = from + 1; to < plot->message_count &&
+		for (to = from + 1;
+		     to < plot->message_count &&
 		     plot->messages[to].committed_us == plot->messages[from].committed_us;)
 			to++;
-		sim_queue_put(queue,
-		    (struct sim_event){.at_us = plot->messages[from].committed_us, .what = SIM_COMMIT, .a = from, .b = to});
+		sim_queue_put(queue, (struct sim_event){.at_us = plot->messages[from].committed_us,
+							.what = SIM_COMMIT,
+							.a = from,
+							.b = to});
 	}
 	for (uint32_t i = 0; i < plot->fault_count; i++)
-		sim_queue_put(queue,
+		sim_queue_put(
+		    queue,
 		    (struct sim_event){.at_us = plot->faults[i].at_us, .what = SIM_FAULT, .a = i});
 	for (uint32_t i = 0; i < plot->relay_count; i++)
 		sim_queue_put(queue,
-		    (struct sim_event){.at_us = i * sim_rng_between(&world->rng, 0, SEC),
-		        .what = SIM_RELAY_START,
-		        .relay = (uint8_t)i});
+			      (struct sim_event){.at_us = i * sim_rng_between(&world->rng, 0, SEC),
+						 .what = SIM_RELAY_START,
+						 .relay = (uint8_t)i});
 	sim_queue_put(queue, (struct sim_event){.at_us = SEC, .what = SIM_WATCH});
-	sim_queue_put(queue,
-	    (struct sim_event){
-	        .at_us = plot->person_often_ms > 0 ? plot->person_often_ms * INT64_C(1000) : plot->faults_end_us,
-	        .what = SIM_PERSON});
+	sim_queue_put(queue, (struct sim_event){.at_us = plot->person_often_ms > 0
+							     ? plot->person_often_ms * INT64_C(1000)
+							     : plot->faults_end_us,
+						.what = SIM_PERSON});
 }
 
 static void
@@ -426,23 +499,30 @@ tell_plot(struct sim_world *world)
 	const struct ob_quotas *quotas = &config->quotas;
 
 	SIM_TELL(world, "seed %llu: %u messages, %u faults, %u relays, read by %s, lease %lld ms",
-	    (unsigned long long)plot->seed, plot->message_count, plot->fault_count, plot->relay_count,
-	    plot->by_intervals ? "intervals" : "commit", (long long)config->lease_ms);
-	SIM_TELL(world, "window %u, %llu bytes; fetch %u; parked window %u; in flight %u, sink %u; submit %u",
+		 (unsigned long long)plot->seed, plot->message_count, plot->fault_count,
+		 plot->relay_count, plot->by_intervals ? "intervals" : "commit",
+		 (long long)config->lease_ms);
+	SIM_TELL(
+	    world,
+	    "window %u, %llu bytes; fetch %u; parked window %u; in flight %u, sink %u; submit %u",
 	    config->window_count_max, (unsigned long long)config->window_bytes_max,
 	    config->fetch_count_max, config->parked_window_max, config->in_flight_max,
 	    config->sink.in_flight_max, config->submit_count_max);
-	SIM_TELL(world, "order %s, %s; retry after %lld to %lld ms, %u attempts, %lld ms; rejects %s",
-	    orders[config->sink.order], retry->hold_key ? "hold_key" : "dead_letter",
-	    (long long)retry->first_ms, (long long)retry->max_ms, retry->attempts_max,
-	    (long long)retry->age_max_ms, retry->reject_retries ? "are retried" : "kill");
-	SIM_TELL(world, "settle every %lld ms, park after %lld ms, probe %lld to %lld ms, storm %u, verdict %lld ms",
+	SIM_TELL(world,
+		 "order %s, %s; retry after %lld to %lld ms, %u attempts, %lld ms; rejects %s",
+		 orders[config->sink.order], retry->hold_key ? "hold_key" : "dead_letter",
+		 (long long)retry->first_ms, (long long)retry->max_ms, retry->attempts_max,
+		 (long long)retry->age_max_ms, retry->reject_retries ? "are retried" : "kill");
+	SIM_TELL(
+	    world,
+	    "settle every %lld ms, park after %lld ms, probe %lld to %lld ms, storm %u, verdict %lld ms",
 	    (long long)config->settle_every_ms, (long long)config->park_after_ms,
 	    (long long)config->probe_first_ms, (long long)config->probe_max_ms, config->storm_limit,
 	    (long long)config->verdict_ms);
 	SIM_TELL(world, "quotas: %llu parked, %u of a key, %u keys, %llu scheduled, %llu dead",
-	    (unsigned long long)quotas->parked_rows, quotas->parked_rows_of_key, quotas->parked_keys,
-	    (unsigned long long)quotas->scheduled_rows, (unsigned long long)quotas->dead_rows);
+		 (unsigned long long)quotas->parked_rows, quotas->parked_rows_of_key,
+		 quotas->parked_keys, (unsigned long long)quotas->scheduled_rows,
+		 (unsigned long long)quotas->dead_rows);
 }
 
 static void
@@ -461,8 +541,7 @@ begin(struct sim_world *world, uint64_t seed)
 	world->quiet_since_us = -1;
 	world->faults_active = 0;
 	world->over = false;
-	world->deadline_us = world->plot.heal_us +
-	    (world->ledger.calm_limit_s + 1200) * SEC;
+	world->deadline_us = world->plot.heal_us + (world->ledger.calm_limit_s + 1200) * SEC;
 	for (uint32_t i = 0; i < SIM_RELAYS_MAX; i++) {
 		struct sim_relay *relay = &world->relays[i];
 
@@ -501,8 +580,8 @@ sim_world_play(struct sim_world *world, uint64_t seed)
 	}
 	if (world->coverage != NULL && !world->ledger.failed)
 		sim_coverage_story(world->coverage, world->plot.message_count,
-		    (uint32_t)world->counts.crashes, (uint32_t)world->counts.outages,
-		    &world->store.counts);
+				   (uint32_t)world->counts.crashes, (uint32_t)world->counts.outages,
+				   &world->store.counts);
 	return !world->ledger.failed;
 }
 

@@ -23,7 +23,10 @@ struct sim_recipient {
 	uint8_t faults[SIM_FAULT_KINDS]; /* how many of each kind last just now */
 	uint32_t fault_number;           /* of the last one that began */
 	int64_t crashed_until_us;        /* by a poison */
-	uint16_t seen[SIM_MESSAGES_MAX]; /* how often each message arrived */
+	/* How often it was knocked at since it refuses, and what may excuse that. */
+	uint64_t refused, refused_excuses;
+	int64_t refuses_since_us;
+	uint16_t seen[SIM_MESSAGES_MAX];    /* how often each message arrived */
 	uint32_t cut_session[SIM_KEYS_MAX]; /* what comes late of this session and key is lost */
 };
 
@@ -64,7 +67,13 @@ struct sim_sink {
 
 /* ---- a relay: one process ---- */
 
-enum sim_call { SIM_CALL_NONE = 0, SIM_CALL_ACQUIRE, SIM_CALL_FETCH, SIM_CALL_SETTLE, SIM_CALL_RENEW };
+enum sim_call {
+	SIM_CALL_NONE = 0,
+	SIM_CALL_ACQUIRE,
+	SIM_CALL_FETCH,
+	SIM_CALL_SETTLE,
+	SIM_CALL_RENEW
+};
 
 struct sim_relay {
 	struct sim_world *world;
@@ -96,17 +105,18 @@ struct sim_relay {
 	/* What an onlooker knows of it. */
 	struct ob_state_report report;
 	uint32_t session_seen;
-	bool holds;               /* acquired, and no refusal since */
-	int64_t lease_until_ms;   /* by its own clock */
-	uint64_t confirmed;       /* the ordinal up to which settles were confirmed */
+	bool holds;             /* acquired, and no refusal since */
+	int64_t lease_until_ms; /* by its own clock */
+	uint64_t confirmed;     /* the ordinal up to which settles were confirmed */
 	uint64_t bytes_held;
 	uint64_t steps, steps_at_quiet;
-	int64_t crowd_at_ms;      /* steps of one moment */
+	int64_t crowd_at_ms; /* steps of one moment */
 	uint32_t crowd;
-	bool down_seen;           /* a receipt said so, and nothing was sent since */
-	bool unproven;            /* the same, but only "sent" ends it */
-	uint32_t idle_s;  /* seconds of doing nothing though there was something */
-	uint32_t wrong_s; /* seconds of saying "running" though it is down */
+	bool down_seen;        /* a receipt said so, and nothing was sent since */
+	bool unproven;         /* the same, but only "sent" ends it */
+	uint32_t failed_calls; /* in this second */
+	uint32_t idle_s;       /* seconds of doing nothing though there was something */
+	uint32_t wrong_s;      /* seconds of saying "running" though it is down */
 	int64_t drain_deadline_us;
 	const struct sim_fault *struck; /* waits for its moment */
 };
@@ -114,6 +124,7 @@ struct sim_relay {
 /* ---- the story ---- */
 
 struct sim_story_counts {
+	uint64_t pokes, starts;
 	uint64_t steps, submitted, crashes, outages, probes, cancels, incidents;
 };
 
@@ -141,9 +152,9 @@ bool sim_world_play(struct sim_world *world, uint64_t seed);
 void sim_world_free(struct sim_world *world);
 
 /* A line of the story. */
-#define SIM_TELL(world, ...) \
-	do { \
-		if ((world)->story != NULL) \
+#define SIM_TELL(world, ...)                          \
+	do {                                          \
+		if ((world)->story != NULL)           \
 			sim_tell(world, __VA_ARGS__); \
 	} while (0)
 void sim_tell(struct sim_world *world, const char *format, ...) OB_PRINTF(2, 3);
@@ -164,7 +175,8 @@ void sim_relay_happens(struct sim_relay *relay, const struct sim_event *event);
 void sim_relay_watch(struct sim_relay *relay);
 void sim_relay_free(struct sim_relay *relay);
 int64_t sim_relay_now_ms(const struct sim_relay *relay);
-void sim_relay_put(struct sim_relay *relay, enum sim_what what, int64_t delay_us, uint32_t a, uint64_t b);
+void sim_relay_put(struct sim_relay *relay, enum sim_what what, int64_t delay_us, uint32_t a,
+		   uint64_t b);
 bool sim_relay_is_idle(const struct sim_relay *relay);
 
 /* sim_calls.c: the thread that talks to the store */
@@ -179,7 +191,8 @@ void sim_batch_give(struct sim_relay *relay, struct ob_batch *batch);
 
 /* sim_sink.c */
 void sim_sink_open(struct sim_relay *relay);
-uint32_t sim_sink_submit(struct sim_relay *relay, const struct ob_delivery *deliveries, uint32_t count);
+uint32_t sim_sink_submit(struct sim_relay *relay, const struct ob_delivery *deliveries,
+			 uint32_t count);
 void sim_sink_cancel(struct sim_relay *relay);
 void sim_sink_close(struct sim_relay *relay);
 void sim_sink_arrival(struct sim_relay *relay, uint32_t slot, uint64_t serial);

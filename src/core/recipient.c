@@ -108,7 +108,6 @@ down_begin(struct ob_engine *engine, enum mood mood, const struct ob_receipt *re
 	struct recipient *recipient = &engine->recipient;
 
 	recipient->mood = mood;
-	recipient->streak_count = 0;
 	reason_set(engine, receipt);
 	pause_start(engine, receipt);
 	/* If nothing is sent before it is down again, the next pause is longer. */
@@ -125,7 +124,6 @@ ramp_begin(struct ob_engine *engine)
 	recipient->storm = false;
 	recipient->unproven = false;
 	recipient->ramp = 1;
-	recipient->streak_count = 0;
 	recipient->probe_at_ms = OB_NEVER;
 	/* What could not be written while it was down. */
 	ob_settling_soon(engine, engine->config.settle_every_ms);
@@ -182,7 +180,8 @@ blame(struct ob_engine *engine, struct entry *entry)
 	by_word = !recipient->storm;
 	ramp_begin(engine);
 	recipient->unproven = by_word;
-	recipient->pause_ms = engine->config.probe_first_ms;
+	if (by_word)
+		recipient->pause_ms = engine->config.probe_first_ms;
 	return true;
 }
 
@@ -218,7 +217,8 @@ streak_name(const struct entry *entry)
 	return ~(uint64_t)entry->row->position;
 }
 
-/* Counts the lanes that failed in a row, each once; true when that is a storm. */
+/* Counts the lanes that failed in a row, each once; true when that is a storm. It stays one until something is sent:
+   what dies meanwhile, because it is to blame, dies one by one. */
 static bool
 streak_grows(struct ob_engine *engine, const struct entry *entry)
 {
@@ -227,6 +227,8 @@ streak_grows(struct ob_engine *engine, const struct entry *entry)
 
 	if (engine->config.storm_limit == 0)
 		return false;
+	if (recipient->streak_count >= engine->config.storm_limit)
+		return true;
 	for (uint32_t i = 0; i < recipient->streak_count; i++) {
 		if (recipient->streak[i] == name)
 			return false;

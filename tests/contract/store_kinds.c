@@ -92,6 +92,34 @@ field_bind(sqlite3_stmt *statement, int at, struct ob_bytes bytes, bool blob)
 		sqlite3_bind_text(statement, at, bytes.data, (int)bytes.size, SQLITE_STATIC);
 }
 
+/* The connection of a batch that is under way. */
+static sqlite3 *batch_db;
+
+static sqlite3 *
+writer_open(const struct world *world)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(sqlite_path(world), &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 5000);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA synchronous = OFF", NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+static void
+sqlite_batch(struct world *world, bool begin)
+{
+	if (begin)
+		batch_db = writer_open(world);
+	assert_int_equal(
+	    sqlite3_exec(batch_db, begin ? "BEGIN IMMEDIATE" : "COMMIT", NULL, NULL, NULL),
+	    SQLITE_OK);
+	if (begin)
+		return;
+	sqlite3_close(batch_db);
+	batch_db = NULL;
+}
+
 static void
 sqlite_append(struct world *world, const struct ob_message *message, int64_t deliver_in_ms)
 {
@@ -99,12 +127,9 @@ sqlite_append(struct world *world, const struct ob_message *message, int64_t del
 	    "INSERT INTO outbox_message (id, topic, partition_key, type, payload, content_type, headers,"
 	    " deliver_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
 	    " CASE WHEN ?8 <> 0 THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?8 || ' seconds') END)";
+	sqlite3 *db = batch_db != NULL ? batch_db : writer_open(world);
 	sqlite3_stmt *statement;
-	sqlite3 *db;
 
-	assert_int_equal(sqlite3_open(sqlite_path(world), &db), SQLITE_OK);
-	sqlite3_busy_timeout(db, 5000);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA synchronous = OFF", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
 	field_bind(statement, 1, message->id, false);
 	field_bind(statement, 2, message->topic, false);
@@ -117,7 +142,8 @@ sqlite_append(struct world *world, const struct ob_message *message, int64_t del
 	if (sqlite3_step(statement) != SQLITE_DONE)
 		fail_msg("insert: %s", sqlite3_errmsg(db));
 	sqlite3_finalize(statement);
-	sqlite3_close(db);
+	if (db != batch_db)
+		sqlite3_close(db);
 }
 
 static void
@@ -138,6 +164,7 @@ const struct store_kind store_kind_sqlite_wal = {
     .ops = &ob_store_sqlite,
     .make = sqlite_wal_make,
     .append = sqlite_append,
+    .batch = sqlite_batch,
     .drop = sqlite_drop,
 };
 
@@ -146,6 +173,7 @@ const struct store_kind store_kind_sqlite_rollback = {
     .ops = &ob_store_sqlite,
     .make = sqlite_rollback_make,
     .append = sqlite_append,
+    .batch = sqlite_batch,
     .drop = sqlite_drop,
 };
 

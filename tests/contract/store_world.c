@@ -184,8 +184,12 @@ world_append(struct world *world, const char *topic, const char *key, const char
 void
 world_append_many(struct world *world, unsigned count, const char *topic, const char *key)
 {
+	if (world->kind->batch != NULL)
+		world->kind->batch(world, true);
 	for (unsigned i = 0; i < count; i++)
 		append(world, topic, key, "{}", 0);
+	if (world->kind->batch != NULL)
+		world->kind->batch(world, false);
 }
 
 unsigned

@@ -33,6 +33,8 @@ struct store_kind {
 	/* Commits one message as an application would, outside the store. */
 	void (*append)(struct world *world, const struct ob_message *message,
 		       int64_t deliver_in_ms);
+	/* Around many appends, so that they are one transaction; may be NULL. */
+	void (*batch)(struct world *world, bool begin);
 	void (*drop)(struct world *world);
 };
 

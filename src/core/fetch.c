@@ -134,7 +134,9 @@ batch_take(struct ob_engine *engine, struct ob_batch *batch)
 	uint32_t parked = parked_in(engine, batch, &known);
 
 	engine->stats.fetched += batch->count;
-	fetching->was_empty = batch->count == 0 && !batch->more;
+	/* One for parked rows alone did not look at the log. */
+	if (fetching->bytes_asked > 0)
+		fetching->was_empty = batch->count == 0 && !batch->more;
 	if (fetching->was_empty && !fetching->may_wait && fetching->parked_asked == 0)
 		fetching->poll_at_ms = ob_core_later(engine->now_ms, POLL_MS);
 	if (batch->passed)

@@ -10,16 +10,26 @@
 #define SCHEME_SIZE   33
 #define SCHEMES_COUNT 64
 
-/* One line for each store and each sink that is built in. */
+/* One line for each store and each sink that is built in; see the build option `modules`. */
 static const struct ob_store_ops *const registry_stores[] = {
+#ifndef OB_WITHOUT_SQLITE
     &ob_store_sqlite,
+#endif
     &ob_store_memory,
     NULL,
 };
 
 static const struct ob_sink_ops *const registry_sinks[] = {
-    &ob_sink_http,   &ob_sink_file, &ob_sink_exec, &ob_sink_callback,
-    &ob_sink_stdout, &ob_sink_null, NULL,
+#ifndef OB_WITHOUT_HTTP
+    &ob_sink_http,
+#endif
+#ifndef OB_WITHOUT_FILE
+    &ob_sink_file,
+#endif
+#ifndef OB_WITHOUT_EXEC
+    &ob_sink_exec,
+#endif
+    &ob_sink_callback, &ob_sink_stdout, &ob_sink_null, NULL,
 };
 
 const struct ob_store_ops *const *

@@ -19,7 +19,7 @@ main(int argc, char **argv)
 		if (argc > 1 && strcmp(argv[1], kinds[k]->name) != 0)
 			continue;
 		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-			if (argc > 2 && (size_t)atoi(argv[2]) != i)
+			if (argc > 2 && argv[2][0] != (char)('0' + i))
 				continue;
 			for (const struct store_test *test = parts[i]; test->run != NULL; test++) {
 				if (count == TESTS_MAX)

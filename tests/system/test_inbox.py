@@ -63,7 +63,9 @@ def main():
         shop, database, log = (os.path.join(directory, name) for name in ("shop.db", "billing.db", "log"))
         outbox = BUILD / "outbox"
         subprocess.run([outbox, "init", f"sqlite:{shop}", "--quiet"], check=True)
-        lines = "".join(json.dumps({"topic": "orders.placed", "key": f"c{i % 40}", "payload": {"order": i, "total": 10}}) + "\n"
+        # Every tenth message is written twice under its id: that the log takes, and the inbox tells apart.
+        lines = "".join((json.dumps({"topic": "orders.placed", "id": f"order-{i}", "key": f"c{i % 40}",
+                                     "payload": {"order": i, "total": 10}}) + "\n") * (2 if i % 10 == 0 else 1)
                         for i in range(MESSAGES))
         subprocess.run([outbox, "publish", f"sqlite:{shop}", "--json-lines", "--quiet"], input=lines.encode(), check=True,
                        stderr=subprocess.DEVNULL)
@@ -81,6 +83,8 @@ def main():
                     consumer.end(signal.SIGKILL)
                     kills += 1
                     consumer = Consumer(port, database, log)
+            while words(log).count("again") < MESSAGES // 10 and time.monotonic() < end:
+                time.sleep(0.02)
             relay.send_signal(signal.SIGTERM)
             relay.wait(DEADLINE_S)
             consumer.end(signal.SIGTERM)
@@ -91,7 +95,8 @@ def main():
         cases = ((f"the consumer was killed at least {KILLS_MIN} times", kills >= KILLS_MIN, kills),
                  ("every order has an invoice", sorted(set(done)) == list(range(MESSAGES)), f"{len(set(done))} of {MESSAGES}"),
                  ("no order has two", len(done) == len(set(done)), f"{len(done) - len(set(done))} too many"),
-                 ("messages came again and were recognised", "again" in seen, f"{len(seen)} arrivals"))
+                 ("what came again was recognised", seen.count("again") >= MESSAGES // 10,
+                  f"{seen.count('again')} of {len(seen)} arrivals"))
         for number, (name, good, found) in enumerate(cases, 1):
             print(f"{'ok' if good else 'not ok'} {number} - {name}\n# {found}")
     return 0 if all(good for _, good, _ in cases) else 1

@@ -160,6 +160,10 @@ open_memory(struct http_sink *http, struct ob_error *error)
 	http->connections = (size_t)http->options->connections;
 	http->batch = (size_t)http->options->batch;
 	tickets = http->connections * http->batch;
+	if (tickets > OB_SINK_IN_FLIGHT_MAX)
+		return ob_error_set(error, OB_CONFIG,
+				    "sink http: connections times batch is more than %d messages",
+				    OB_SINK_IN_FLIGHT_MAX);
 	http->done_size = 2 * tickets;
 	http->requests = calloc(http->connections, sizeof(*http->requests));
 	http->items = calloc(tickets, sizeof(*http->items));
@@ -310,11 +314,12 @@ http_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, siz
 
 	for (;;) {
 		int64_t wait_ms = (deadline_us - now_us + 999) / 1000;
-		int linger_ms = http->batch > 1 ? http_batch_send(http, now_us) : -1;
+		int linger_ms;
 
 		renew(http);
 		if (http->loop.multi == NULL)
 			break;
+		linger_ms = http->batch > 1 ? http_batch_send(http, now_us) : -1;
 		if (linger_ms >= 0 && linger_ms < wait_ms)
 			wait_ms = linger_ms;
 		http_loop_run(http, http->done_count > 0 ? 0 : (int)wait_ms);

@@ -25,8 +25,9 @@
 #include "wake.h"
 #include "webhook.h"
 
-#define HTTP_ANSWER_MAX       512         /* of a body, kept for the receipt's text */
-#define HTTP_HEAD_MAX         (64 * 1024) /* of all heads of one answer, 1xx among them */
+#define HTTP_ANSWER_MAX       512          /* of a body, kept for the receipt's text */
+#define HTTP_HEAD_MAX         (64 * 1024)  /* of all heads of one answer, 1xx among them */
+#define HTTP_KEPT_MAX         (256 * 1024) /* of a buffer, from one request to the next */
 #define HTTP_FILES_MAX        16
 #define HTTP_RETRY_AFTER_SIZE 64
 

@@ -120,8 +120,7 @@ reason_of_answer(struct ob_reason *reason, const struct http_request *request, l
 
 	if (http->token.size >= 4 && memmem(request->answer, request->answer_kept, http->token.data,
 					    http->token.size) != NULL) {
-		ob_reason_print(reason, "%s: answered %ld (its text repeats the bearer token)",
-				http->shown, status);
+		ob_reason_print(reason, "answered %ld (its text repeats the bearer token)", status);
 		return;
 	}
 	while (size < request->answer_kept && request->answer[size] != '\n' &&
@@ -163,7 +162,7 @@ outcome_of(struct http_request *request, CURLcode result, struct http_outcome *o
 		ob_text_copy(outcome->code, sizeof(outcome->code), "answer_cut");
 	}
 	ob_reason_set_code(reason, outcome->code, "http");
-	ob_reason_print(reason, "%s: %s", http->shown,
+	ob_reason_print(reason, "%s",
 			request->problem[0] != '\0' ? request->problem
 						    : curl_easy_strerror(result));
 }
@@ -182,10 +181,22 @@ soften_for_batch(const struct http_request *request, struct http_outcome *outcom
 	ob_reason_print(reason, "a batch of %zu was refused; each is tried alone", request->count);
 }
 
+/* A body that was built for one large message must not stay for ever, and that for each connection. */
+static void
+shrink(struct ob_buf *buf)
+{
+	if (buf->capacity > HTTP_KEPT_MAX)
+		ob_buf_free(buf);
+}
+
 static void
 request_release(struct http_request *request)
 {
 	request->count = 0;
+	shrink(&request->content.text);
+	shrink(&request->content.fields.text);
+	shrink(&request->content.scratch);
+	shrink(&request->http->keys.scratch);
 	ob_list_remove(&request->link);
 	ob_list_push_front(&request->http->idle, &request->link);
 }

@@ -87,6 +87,8 @@ rig_open(struct rig *rig, const char *url)
 					.callback = &rig->setup.callback};
 	struct ob_options options;
 
+	/* A case may open again under other options. */
+	ob_options_free(ops->options, rig->options);
 	assert_int_equal(
 	    ob_options_begin(&options, ops->name, ops->options, rig->options, &rig->error), OB_OK);
 	for (size_t i = 0; i < sizeof(rig->setup.options) / sizeof(rig->setup.options[0]); i++)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 
+from checker import check_promises
 from recipient import Recipient
 from tap import check
 from writers import Writers
@@ -119,25 +120,8 @@ class World:
 
     def check_promises(self, crashes=0):
         """P1 to P4 from the writers' and the recipient's own logs. Returns the number of duplicates."""
-        committed = {message_id: (key, number) for message_id, key, number in self.writers.committed}
-        dead, accepted = self.dead_ids(), self.recipient.accepted()
-        arrived = {receipt.id for receipt in self.recipient.receipts}
-        check(arrived <= set(committed), f"P1: {len(arrived - set(committed))} arrived that were never committed; "
-              f"{len(arrived & self.writers.rolled_back)} of them rolled back")
-        seen, last, duplicates = set(), {}, 0
-        for receipt in accepted:
-            check(committed[receipt.id] == (receipt.key, receipt.number), f"P4: {receipt.id} arrived as another message")
-            if receipt.id in seen:
-                duplicates += 1
-                continue
-            seen.add(receipt.id)
-            before = last.get(receipt.key, 0)
-            check(receipt.number > before, f"P3: {receipt.key} number {receipt.number} arrived first after {before}")
-            last[receipt.key] = receipt.number
-        lost = set(committed) - seen - dead
-        check(not lost, f"P2: {len(lost)} of {len(committed)} lost, such as {sorted(committed[i] for i in lost)[:5]}")
-        check(duplicates <= WINDOW * crashes, f"P4: {duplicates} duplicates with {crashes} crashes and a window of {WINDOW}")
-        return duplicates
+        return check_promises(self.writers.committed, self.writers.rolled_back, self.recipient.receipts, self.dead_ids(),
+                              WINDOW * crashes)
 
     def end(self):
         for relay in self.relays:

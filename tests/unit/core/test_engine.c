@@ -48,6 +48,37 @@ test_happy_path(void **state)
 	assert_true(world_stats(w).idle);
 }
 
+/* A fetch of parked rows alone did not look at the log: that it found nothing does not make the engine idle. */
+static void
+test_idle_is_what_the_log_says(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->acquired.parked_rows = 1;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'z', .rows = 1};
+	world_start(w);
+	w->more = true;
+	w->next_due_ms = 50;
+	world_fetched(w, "a1 b2 c3 d4 e5 f6 g7 h8");
+	world_fetched(w, "i9 j10 k11 l12 m13 n14 o15 p16");
+	world_wait(w, 60);
+	world_expect(
+	    w,
+	    "fetch\nsubmit a1 b2 c3 d4 e5 f6 g7 h8\nsubmit i9 j10 k11 l12 m13 n14 o15 p16\nparked fetch\n");
+	w->more = false;
+	w->next_due_ms = 5000;
+	world_fetched(w, "");
+	world_receipt(w, "a1 b2 c3 d4 e5 f6 g7 h8 i9 j10 k11 l12 m13 n14 o15 p16", OB_FATE_SENT);
+	while (world_stats(w).settled_through < 16)
+		world_settled(w, OB_OK);
+	assert_false(world_stats(w).idle);
+	world_fetched(w, "");
+	assert_true(world_stats(w).idle);
+}
+
 /* P2: nothing is settled past a message whose fate is open. */
 static void
 test_settles_no_further_than_the_first_open_one(void **state)
@@ -260,6 +291,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    STORY(test_happy_path),
+	    STORY(test_idle_is_what_the_log_says),
 	    STORY(test_settles_no_further_than_the_first_open_one),
 	    STORY(test_park_and_return),
 	    STORY(test_a_run_goes_back_when_its_head_fails),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs examples/embed.c as a reader would. Prints TAP. usage: test_embed.sh OUTBOX EMBED
 set -u
-outbox=$1 embed=$2
+outbox=$(realpath "$1") embed=$(realpath "$2")
 directory=$(mktemp -d) || exit 1
 trap 'rm -rf "$directory"' EXIT
 cd "$directory" || exit 1

@@ -77,10 +77,16 @@ heed(struct ob_store_thread *thread, int code)
 	case OB_CHANGED:
 		thread->held = false;
 		return;
+	case OB_FOREIGN:
+		thread->foreign = true;
+		break;
 	default:
-		thread->held = false;
-		thread->connected = false;
+		break;
 	}
+	thread->held = false;
+	/* What was there before only this instance of the store knows: a new one would take the strange database for
+	   its own. It connects anew by itself when it is to acquire. */
+	thread->connected = thread->connected && thread->foreign;
 }
 
 static void
@@ -133,6 +139,7 @@ ob_store_job_acquire(struct ob_store_thread *thread)
 						   &error);
 	heed(thread, code);
 	if (code == OB_OK) {
+		thread->foreign = false;
 		thread->held = answer.acquired.held;
 		thread->renew_at_ms = answer.asked_at_ms + thread->config.lease_ms * 3 / 10;
 		thread->reported_at_ms = 0;

@@ -284,6 +284,31 @@ def reopened_file():
         check(sorted(ids()) == sorted(message_id for message_id, _, _ in it.writers.committed), "lines are missing or double")
 
 
+def restored_file():
+    """A database that is put back from a backup stops the relay until a person adopts it, however often it looks."""
+    with world(build=BUILD) as it:
+        backup = it.directory / "backup.db"
+        it.receive()
+        it.write()
+        relay = it.relay("--store-option", "retention=1h")
+        wait_for(lambda: len(it.recipient.accepted()) > 50, 20, "the first messages")
+        it.writers.stop()
+        wait_for(it.all_arrived, 20, "all that was committed to arrive")
+        it.query("VACUUM INTO ?", str(backup))
+        for side in ("-wal", "-shm"):
+            pathlib.Path(f"{it.path}{side}").unlink(missing_ok=True)
+        backup.rename(it.path)
+        wait_for(lambda: "restored while it was in use" in relay.log(), 15, "the relay to look again")
+        wait_for(lambda: relay.log().count("outbox adopt") > 1, 15, "the relay to say so")
+        before = len(it.recipient.accepted())
+        time.sleep(2)
+        check(not it.query("SELECT owner FROM outbox_lease WHERE expires_at > (julianday('now') - 2440587.5) * 86400000"),
+              f"the relay took the lease of a strange database:\n{relay.log()}")
+        it.run("adopt", it.url, "--from-beginning", "--yes")
+        wait_for(lambda: len(it.recipient.accepted()) >= 2 * before, 15, "everything to come once more")
+        end(it, relay)
+
+
 CASES = [
     ("SIGTERM drains and gives up the lease", drain),
     ("a drain ends by its deadline", drain_by_deadline),
@@ -297,6 +322,7 @@ CASES = [
     ("a database in rollback mode", rollback_mode),
     ("a person's changes", changes),
     ("SIGHUP opens files again", reopened_file),
+    ("a file that was restored under the relay", restored_file),
 ]
 
 if __name__ == "__main__":

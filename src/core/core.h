@@ -192,7 +192,9 @@ struct settling {
 	int64_t retry_at_ms; /* BUSY: the same again then; NEVER: not waiting */
 	uint32_t busy_count;
 	int64_t due_ms; /* the next one; NEVER: nothing to tell */
-	int64_t passed_due_ms;
+	int64_t
+	    passed_due_ms; /* rows were read past: told then at the latest, since it only saves reading them again */
+	bool tells_passed;
 	int64_t parked_due_ms; /* the first row that it parks is due then */
 	struct parked *touched;
 	int64_t rows, scheduled, dead; /* what it adds to each when it is confirmed */

@@ -68,6 +68,7 @@ settle_make(struct ob_engine *engine)
 			ob_session_reload(engine);
 		return false;
 	}
+	settling->tells_passed = passed;
 	settling->passed_due_ms = OB_NEVER;
 	settling->under_way = true;
 	settling->is_void = false;
@@ -111,13 +112,22 @@ settle_is_due(const struct ob_engine *engine)
 		   : passable > share || must_be_put_away(engine);
 }
 
+/* A drain waits for receipts, for what fills the gaps before them, and for the verdicts, a second at most. */
+static bool
+is_finished(const struct ob_engine *engine)
+{
+	if (!engine->draining)
+		return false;
+	return engine->abandoned ||
+	       (engine->in_flight == 0 && ob_list_is_empty(&engine->recipient.verdicts) &&
+		!ob_delivery_fills_gaps(engine));
+}
+
 void
 ob_settling_advance(struct ob_engine *engine)
 {
 	struct settling *settling = &engine->settling;
-	bool finished =
-	    engine->draining &&
-	    (engine->abandoned || (engine->in_flight == 0 && !ob_delivery_fills_gaps(engine)));
+	bool finished = is_finished(engine);
 
 	if (engine->drained)
 		return;
@@ -132,7 +142,8 @@ ob_settling_advance(struct ob_engine *engine)
 		return;
 	settling->tight = engine->draining || ob_fetching_starves(engine);
 	if (finished || settle_is_due(engine)) {
-		if (!settle_make(engine) && finished) {
+		/* The walk may have found one more that may go. */
+		if (!settle_make(engine) && finished && is_finished(engine)) {
 			engine->drained = true;
 			ob_core_action(engine, OB_ACTION_DRAINED);
 		}
@@ -251,6 +262,8 @@ ob_settling_undo(struct ob_engine *engine)
 		ob_list_remove(it);
 		ob_list_push_front(&engine->parked.ends, it);
 	}
+	if (settling->tells_passed)
+		settling->passed_due_ms = engine->now_ms;
 	engine->stats.settles_refused++;
 }
 

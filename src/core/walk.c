@@ -223,6 +223,25 @@ walk_rows_full(struct ob_engine *engine)
 			  engine->config.quotas.parked_rows, "parked_rows_full");
 }
 
+/* A replay may meet a message whose parked row is being tried: its outcome must be told first, or it would be told of
+   the row that this settle writes. */
+static bool
+is_handed_out(const struct ob_engine *engine, const struct entry *entry)
+{
+	const struct window *window = &engine->window;
+
+	if (window->pool_free_count == window->pool_size)
+		return false;
+	for (uint32_t i = 0; i < window->pool_size; i++) {
+		const struct entry *other = &window->pool[i];
+
+		if (other->row != NULL && other->awaits != AWAITS_STORE &&
+		    other->row->position == entry->row->position)
+			return true;
+	}
+	return false;
+}
+
 static bool
 walk_schedule(struct ob_engine *engine, struct entry *entry)
 {
@@ -339,6 +358,8 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 	if (!waits && entry->awaits != AWAITS_TURN)
 		return false;
 	if (entry->lone)
+		return false;
+	if (is_handed_out(engine, entry))
 		return false;
 	if (entry->scheduled)
 		return walk_schedule(engine, entry);

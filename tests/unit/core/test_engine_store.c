@@ -119,6 +119,43 @@ test_changed_remembers_what_was_sent(void **state)
 	assert_int_equal(w->fetch.parked_max, 8);
 }
 
+/* That rows were read past is told again when the settle that told it was refused. */
+static void
+test_changed_remembers_what_was_passed(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	w->passed = true;
+	world_fetched(w, "");
+	w->passed = false;
+	world_wait(w, 1000);
+	world_expect(w, "fetch\nsettle 0\n");
+	world_settled(w, OB_CHANGED);
+	world_fetched(w, "");
+	world_expect(w, "acquire\n");
+	w->acquired.goes_on = true;
+	world_acquired(w, OB_OK);
+	world_expect(w, "settle 0\nfetch\n");
+}
+
+static void
+test_drain_waits_for_the_verdict(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 b2");
+	world_receipt(w, "b2", OB_FATE_SENT);
+	world_event(w, OB_EVENT_DRAIN);
+	world_receipt(w, "a1", OB_FATE_REJECT);
+	world_expect(w, "fetch\nsubmit a1 b2\nreport draining\n");
+	world_wait(w, 1000);
+	world_expect(w, "settle 2 dead:1/1\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
 static void
 test_lease_runs_out(void **state)
 {
@@ -308,6 +345,8 @@ main(void)
 	    STORY(test_unknown_settle_drops_the_window),
 	    STORY(test_changed_keeps_the_window),
 	    STORY(test_changed_remembers_what_was_sent),
+	    STORY(test_changed_remembers_what_was_passed),
+	    STORY(test_drain_waits_for_the_verdict),
 	    STORY(test_lease_runs_out),
 	    STORY(test_drain),
 	    STORY(test_abandon),

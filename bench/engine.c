@@ -1,6 +1,6 @@
 /*
  * The engine alone: a store and a sink that take no time hand it batches again and again. Prints messages a
- * second; `valgrind --tool=callgrind --toggle-collect=ob_engine_step` counts the instructions of a message.
+ * second; bench/engine runs it and counts the instructions of a message.
  *
  *   bench-engine [MESSAGES [KEYS [BATCH]]]      keys 0: messages without a key
  */

@@ -324,6 +324,27 @@ what_was_delivered_outlives_a_power_cut(void **state)
 }
 
 static void
+what_was_delivered_outlives_a_power_cut_after_a_checkpoint(void **state)
+{
+	struct world *world = *state;
+	sqlite3 *db = power_begin(state);
+
+	/* With synchronous=OFF a checkpoint syncs nothing either, and then the log is begun anew. */
+	sqlite_test_run(db, insert);
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
+	sqlite_test_run(db, "INSERT INTO outbox_message (id, topic) VALUES ('m2', 't')");
+	sqlite_test_run(db, "PRAGMA wal_checkpoint(RESTART)");
+	sqlite_test_run(db, "INSERT INTO outbox_message (id, topic) VALUES ('m3', 't')");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m2 m3");
+	sqlite_test_run(db, "INSERT INTO outbox_message (id, topic) VALUES ('m4', 't')");
+	sqlite_test_run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m4");
+	power_cut(world, db);
+	assert_string_equal(world_listing(world, 0, &logged), "m1 m2 m3 m4");
+	power_end(state);
+}
+
+static void
 a_settle_that_a_power_cut_takes_back_is_whole(void **state)
 {
 	struct world *world = *state;
@@ -356,6 +377,8 @@ a_settle_that_a_power_cut_takes_back_is_whole(void **state)
 const struct store_test sqlite_power_tests[] = {
     {"what nobody read may vanish", what_nobody_read_may_vanish},
     {"what was delivered outlives a power cut", what_was_delivered_outlives_a_power_cut},
+    {"what was delivered outlives a power cut after a checkpoint",
+     what_was_delivered_outlives_a_power_cut_after_a_checkpoint},
     {"a settle that a power cut takes back is whole",
      a_settle_that_a_power_cut_takes_back_is_whole},
     {NULL, NULL},

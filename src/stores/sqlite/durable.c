@@ -6,6 +6,11 @@
  * durable here, once a fetch, by the application's own file: in WAL mode the -wal, else the main file and
  * the directory, in which the journal's removal is the commit.
  *
+ * A log that was begun anew no longer holds what a checkpoint has put into the main file, and with
+ * synchronous=OFF the checkpoint did not sync that either. So after the -wal its salt is looked at, which every
+ * new beginning changes: if it is not the one of the last time, the main file is made durable, too. The order
+ * matters: a salt that is the same after the sync was the same before it.
+ *
  * SQLite's own descriptors are used for the database and the WAL. To open and close the main file once more
  * would drop the locks of every connection of this process (POSIX), those of the application too.
  */
@@ -35,6 +40,38 @@ file_sync(struct sqlite_store *store, int which, struct ob_error *error)
 	store->in_doubt = true;
 	return ob_error_set(error, OB_AGAIN, "%s: what was read cannot be made durable: %s",
 			    store->name, sqlite3_errstr(rc));
+}
+
+/* What tells one beginning of the -wal from the next: bytes 16 to 23 of its head, 0 when it is empty or not there. */
+static uint64_t
+wal_salt(struct sqlite_store *store)
+{
+	sqlite3_file *file = NULL;
+	uint64_t salt = 0;
+
+	if (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) !=
+		SQLITE_OK ||
+	    file == NULL || file->pMethods == NULL ||
+	    file->pMethods->xRead(file, &salt, sizeof(salt), 16) != SQLITE_OK)
+		return 0;
+	return salt;
+}
+
+static int
+wal_sync(struct sqlite_store *store, struct ob_error *error)
+{
+	int code = file_sync(store, SQLITE_FCNTL_JOURNAL_POINTER, error);
+	uint64_t salt;
+
+	if (code != OB_OK)
+		return code;
+	salt = wal_salt(store);
+	if (store->durable_position > 0 && salt != 0 && salt == store->durable_salt)
+		return OB_OK;
+	code = file_sync(store, SQLITE_FCNTL_FILE_POINTER, error);
+	if (code == OB_OK)
+		store->durable_salt = salt;
+	return code;
 }
 
 static int
@@ -88,8 +125,7 @@ ob_sqlite_make_durable(struct sqlite_store *store, struct ob_error *error)
 		if (code != OB_OK)
 			return code;
 	}
-	code = store->wal ? file_sync(store, SQLITE_FCNTL_JOURNAL_POINTER, error)
-			  : rollback_mode_sync(store, error);
+	code = store->wal ? wal_sync(store, error) : rollback_mode_sync(store, error);
 	if (code == OB_OK)
 		store->durable_position = store->seen_position;
 	return code;

@@ -116,6 +116,7 @@ struct sqlite_store {
 	int64_t waited_since_us;
 
 	int64_t durable_position; /* rows up to here are known to be on the disk */
+	uint64_t durable_salt;    /* of the -wal when the main file was last made durable */
 	int64_t seen_position;    /* the last row of the log when it was last read */
 	char day[10];             /* the date of the last created_at, and when that day began */
 	int64_t day_us;

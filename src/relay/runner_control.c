@@ -90,19 +90,28 @@ ob_runner_new(const struct ob_runner_config *config, struct ob_runner **out, str
 	return OB_OK;
 }
 
+/* A runner that was started before may look already. */
+static void
+set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
+{
+	pthread_mutex_lock(&runner->lock);
+	runner->phase = phase;
+	pthread_mutex_unlock(&runner->lock);
+}
+
 int
 ob_runner_start(struct ob_runner *runner, struct ob_error *error)
 {
 	sigset_t all, before;
 	int failed;
 
-	runner->phase = OB_RUNNER_STARTING;
+	set_phase(runner, OB_RUNNER_STARTING);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	failed = pthread_create(&runner->thread, NULL, ob_runner_main, runner);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (failed != 0) {
-		runner->phase = OB_RUNNER_NEW;
+		set_phase(runner, OB_RUNNER_NEW);
 		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
 	}
 	runner->started = true;

@@ -207,6 +207,41 @@ a_function_gets_all_in_order_though_some_fail_at_first(void **state)
 	ob_memory_drop("calls");
 }
 
+static enum ob_fate
+is_down(void *context, struct ob_callback_delivery *delivery)
+{
+	(void)context;
+	snprintf(delivery->code, sizeof(delivery->code), "closed");
+	return OB_FATE_DOWN;
+}
+
+static void
+a_recipient_that_is_down_holds_back_only_its_own_subscription(void **state)
+{
+	struct ob_relay_subscription down = subscription("down", "memory:both", "callback:");
+	struct ob_relay_subscription up = subscription("up", "memory:both", "null:");
+	struct ob_relay_stats stats;
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	(void)state;
+	append_many("both");
+	down.callback.deliver = is_down;
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &up, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &down, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	wait_for_sent(relay, 1, MESSAGES);
+	ob_relay_drain(relay, DEADLINE_MS);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_OK);
+	assert_int_equal(ob_relay_stats(relay, 1, &stats), OB_OK);
+	assert_int_equal(stats.sent, 0);
+	assert_int_equal(stats.parked, 0);
+	assert_int_equal(stats.dead, 0);
+	ob_relay_free(relay);
+	ob_memory_drop("both");
+}
+
 static void
 a_stop_ends_at_once_and_gives_up_the_lease(void **state)
 {
@@ -318,6 +353,7 @@ main(void)
 	    cmocka_unit_test(several_subscriptions_send_all_while_a_writer_writes),
 	    cmocka_unit_test(until_idle_ends_by_itself_with_all_settled),
 	    cmocka_unit_test(a_function_gets_all_in_order_though_some_fail_at_first),
+	    cmocka_unit_test(a_recipient_that_is_down_holds_back_only_its_own_subscription),
 	    cmocka_unit_test(a_stop_ends_at_once_and_gives_up_the_lease),
 	    cmocka_unit_test(of_two_relays_one_stands_by),
 	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),

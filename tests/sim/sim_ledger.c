@@ -144,7 +144,7 @@ check_retry(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_
 	int64_t least_us = retry->first_ms * (100 - retry->jitter_pct) * 9;
 
 	int32_t key = message_of(ledger, message)->key;
-	bool is_replayed = state->loose || (key != SIM_NO_KEY && ledger->keys[key].twice > 0);
+	bool is_replayed = state->replayed || (key != SIM_NO_KEY && ledger->keys[key].twice > 0);
 
 	if (!is_replayed && attempt > state->attempt && state->attempt > 0 &&
 	    state->failed_session == session && state->failed_change == ledger->changes &&

@@ -12,6 +12,8 @@
 /* How long it is watched when it has nothing to do, and how many steps it may take then. */
 #define IDLE_US    (30 * SEC)
 #define IDLE_STEPS 60
+/* A window that one message may fill. */
+#define FEW_BYTES 8192
 /* For how many seconds it may be seen doing nothing while something is there to be read. */
 #define IDLE_S_MAX 15
 
@@ -257,7 +259,8 @@ is_clogged(const struct sim_world *world, const struct sim_relay *relay)
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
 		unanswered += relay->sink.slots[i].state == SIM_ANSWERED &&
 			      relay->sink.slots[i].receipt.fate == OB_FATE_UNKNOWN;
-	return unanswered * 2 >= most;
+	return unanswered * 2 >= most ||
+	       (unanswered > 0 && world->plot.config.window_bytes_max < FEW_BYTES);
 }
 
 /* Nothing is wrong, and has not been for long enough to have got over it. */

@@ -274,9 +274,8 @@ parse_options(int argc, char **argv, struct options *options)
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			options->one = true;
-			/* fallthrough */
 		case 'S':
+			options->one = options->one || option == 's';
 			if (!parse_seeds(optarg, options))
 				return false;
 			has_seeds = true;

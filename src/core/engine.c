@@ -225,4 +225,5 @@ ob_engine_stats(const struct ob_engine *engine, struct ob_engine_stats *stats)
 	stats->settled_through = window->first - 1;
 	stats->last_ordinal = window->next - 1;
 	stats->idle = is_idle(engine);
+	stats->due_later = engine->parked.due_ms != OB_NEVER;
 }

@@ -207,6 +207,7 @@ struct ob_engine_stats {
 	uint64_t last_ordinal;    /* the last fetched ordinal */
 	bool
 	    idle; /* the last fetch found nothing, and nothing is held, parked-and-due or unsettled */
+	bool due_later; /* a row is parked or scheduled that is due at some time */
 };
 
 /* Allocates everything that the engine will ever use. NULL when there is no memory. Config must have passed

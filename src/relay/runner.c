@@ -223,8 +223,8 @@ take_answer(struct ob_runner *runner, const struct ob_store_answer *answer)
 	case OB_STORE_FETCHED:
 		event.kind = OB_EVENT_FETCHED;
 		event.batch = answer->batch;
+		runner->log_unread = runner->fetch_was_cut;
 		runner->fetch_was_cut = false;
-		runner->nothing_due = answer->code == OB_OK && answer->batch->next_due_ms < 0;
 		if (answer->batch->count > 0)
 			OB_CRASH_POINT("C3");
 		break;
@@ -288,9 +288,10 @@ end_when_idle(struct ob_runner *runner)
 {
 	const struct ob_engine_stats *stats = &runner->engine_stats;
 
-	if (!runner->config.until_idle || runner->draining || !stats->idle)
+	if (!runner->config.until_idle || runner->draining || !stats->idle || runner->log_unread)
 		return;
-	if (stats->parked_rows_now == 0 || runner->nothing_due)
+	/* What is parked and never due awaits a person. */
+	if (stats->parked_rows_now == 0 || !stats->due_later)
 		begin_drain(runner, ob_now_ms() + UNTIL_IDLE_DRAIN_MS);
 }
 

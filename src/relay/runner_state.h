@@ -39,7 +39,7 @@ struct ob_runner {
 	uint32_t fetch_rows;
 	bool
 	    fetch_was_cut; /* the fetch under way asks for no rows of the log, for want of batches */
-	bool nothing_due;  /* the last fetch knew of no parked message that will be due */
+	bool log_unread;   /* the last fetch was such a one */
 	bool sink_full;
 	bool draining, drained, failed;
 	int64_t wake_at_ms;

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""What a hostile user found once, kept found: tiny quotas, programs that break, things done to the file at the wrong time.
+
+usage: test_hostile.py [NAME...]     environment: OUTBOX_BUILD
+"""
+import json
+import pathlib
+import sqlite3
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+
+from tap import check, main  # noqa: E402
+from world import BUILD, wait_for, world  # noqa: E402
+
+
+def fill(it, count, keys=7):
+    """Messages m0, m1, ... that are committed before any relay runs."""
+    connection = sqlite3.connect(it.path, timeout=20)
+    for number in range(count):
+        key = f"k{number % keys}"
+        connection.execute("INSERT INTO outbox_message (id, topic, partition_key, payload) VALUES (?, 'orders', ?, ?)",
+                           (f"m{number}", key, json.dumps({"key": key, "number": number})))
+    connection.commit()
+    connection.close()
+
+
+def until_idle_past_a_full_quota():
+    """Reading stops while a quota is full; --until-idle reads on after it, and does not take the stop for the end."""
+    with world(build=BUILD) as it:
+        until = time.monotonic() + 3
+        it.receive(decide=lambda _, key, number: 500 if key in ("k1", "k2", "k3") and time.monotonic() < until else 200)
+        fill(it, 900)
+        relay = it.relay("--until-idle", "--retry-first", "100ms", "--retry-max", "400ms", "--park-after", "50ms",
+                         "--parked-keys-max", "1")
+        check(relay.wait(25) == 0, relay.log())
+        arrived = {receipt.id for receipt in it.recipient.accepted()}
+        check(len(arrived) + len(it.dead_ids()) == 900, f"it ended when {len(arrived)} of 900 had arrived")
+
+
+def until_idle_with_all_parked():
+    """A program that answers nonsense: its messages are parked all at once, and --until-idle waits for their next try."""
+    with world(build=BUILD) as it:
+        fill(it, 20)
+        relays = [it.relay("--until-idle", "--retry-first", "100ms", "--sink-option", "mode=lines", "--subscription",
+                           f"s{number}", sink="exec:yes") for number in range(5)]
+        time.sleep(4)
+        ended = [relay.log() for relay in relays if relay.process.poll() is not None]
+        check(not ended, f"{len(ended)} of {len(relays)} ended with messages that wait:\n{''.join(ended)}")
+
+
+CASES = [
+    ("until idle past a quota that was full", until_idle_past_a_full_quota),
+    ("until idle with all that there is parked", until_idle_with_all_parked),
+]
+
+if __name__ == "__main__":
+    sys.exit(main(CASES))

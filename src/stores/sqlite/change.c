@@ -280,7 +280,7 @@ change_paused(struct changing *c, bool paused, struct ob_error *error)
 
 	if (code != OB_OK)
 		return code;
-	c->count = (uint64_t)sqlite3_changes64(c->store->db);
+	c->count = (uint64_t)sqlite3_changes(c->store->db);
 	return c->count == 0 ? OB_OK : epoch_raise(c, error);
 }
 
@@ -409,7 +409,7 @@ change_adopt(struct changing *c, struct ob_error *error)
 			   position, 0, 0, error);
 	if (code != OB_OK)
 		return code;
-	c->count = (uint64_t)sqlite3_changes64(store->db);
+	c->count = (uint64_t)sqlite3_changes(store->db);
 	code = run_numbers(
 	    c,
 	    "UPDATE outbox_lease SET epoch = epoch + 1, holder = '', owner = '', expires_at = 0"

@@ -65,6 +65,7 @@ static int
 row_parked(struct sqlite_store *store, struct stats_row *row, struct ob_error *error)
 {
 	sqlite3_stmt *statement;
+	int rc;
 	int code = ob_sqlite_prepare_text(
 	    store,
 	    "SELECT count(*) FILTER (WHERE scheduled = 0), count(*) FILTER (WHERE scheduled = 1),"
@@ -75,13 +76,16 @@ row_parked(struct sqlite_store *store, struct stats_row *row, struct ob_error *e
 	if (code != OB_OK)
 		return code;
 	ob_sqlite_bind_string(statement, 1, row->stats.name);
-	if (sqlite3_step(statement) == SQLITE_ROW) {
+	rc = sqlite3_step(statement);
+	if (rc == SQLITE_ROW) {
 		row->stats.parked_rows = (uint64_t)sqlite3_column_int64(statement, 0);
 		row->stats.scheduled_rows = (uint64_t)sqlite3_column_int64(statement, 1);
 		row->stats.parked_keys = (uint64_t)sqlite3_column_int64(statement, 2);
+	} else {
+		code = ob_sqlite_fail(store, rc, "stats", error);
 	}
 	sqlite3_finalize(statement);
-	return OB_OK;
+	return code;
 }
 
 /* The first matching message behind the checkpoint, and its age. */

@@ -77,7 +77,7 @@ trim_range(struct sqlite_store *store, uint64_t *rows, bool *again, struct ob_er
 	sqlite3_finalize(statement);
 	OB_CRASH_POINT("C11");
 	if (code == OB_OK)
-		*rows = (uint64_t)sqlite3_changes64(store->db);
+		*rows = (uint64_t)sqlite3_changes(store->db);
 	return code;
 }
 

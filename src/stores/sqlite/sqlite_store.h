@@ -127,6 +127,7 @@ struct sqlite_store {
 	int watch_directory, watch_main, watch_wal;
 	int64_t quiet_since_us; /* since when nobody else has committed */
 	int64_t quiet_version;
+	int64_t trim_took_us, trim_ended_us, trim_version; /* of the last piece of work */
 	int64_t trim_rows; /* of one piece of work */
 };
 

@@ -3,15 +3,18 @@
  * ever where nobody but the relay writes.
  *
  * A piece of work is one short range of the primary key in a transaction of its own, and the range shrinks
- * when a piece took long: the application waits for it like for any writer.
+ * when a piece took long: the application waits for it like for any writer. While others write, trimming takes a
+ * twenty-fifth of the time at most: a drained backlog is worth less than the application's transactions.
  */
 #include "crash.h"
 #include "sqlite_store.h"
 
 #define TRIM_ROWS_MIN 16
 #define TRIM_ROWS_MAX 2048
-#define TRIM_MS_LONG  10
-#define QUIET_MS      5000
+#define TRIM_MS_LONG  5
+/* While others write, a piece of work is followed by a pause so many times as long. */
+#define TRIM_PAUSES 25
+#define QUIET_MS    5000
 
 /* Below what every subscription has still to read; nothing when there is none. */
 #define TRIM_LIMIT                                                                         \
@@ -96,6 +99,54 @@ trim_is_due(struct sqlite_store *store, bool *due, struct ob_error *error)
 	return code;
 }
 
+/* Whether the pause after the last piece is still on. There is none when nobody else has written meanwhile. */
+static int
+trim_pauses(struct sqlite_store *store, bool *pauses, struct ob_error *error)
+{
+	const struct ob_host *host = store->base.host;
+	int64_t since_us = host->monotonic_us(host->context) - store->trim_ended_us;
+	sqlite3_stmt *statement;
+	int64_t version;
+	int code;
+
+	*pauses = false;
+	if (store->trim_ended_us == 0 || since_us >= TRIM_PAUSES * store->trim_took_us)
+		return OB_OK;
+	code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
+	if (code == OB_OK)
+		code = ob_sqlite_number(store, statement, 0, &version, error);
+	if (code == OB_OK)
+		*pauses = version != store->trim_version;
+	return code;
+}
+
+/* One piece of work, and what is to be remembered of it. */
+static int
+trim_piece(struct sqlite_store *store, uint64_t *rows, bool *again, struct ob_error *error)
+{
+	const struct ob_host *host = store->base.host;
+	int64_t began_us;
+	sqlite3_stmt *statement;
+	int code = ob_sqlite_begin_write(store, error);
+
+	if (code != OB_OK)
+		return code;
+	began_us = host->monotonic_us(host->context);
+	code = ob_sqlite_end(store, trim_range(store, rows, again, error), error);
+	store->trim_ended_us = host->monotonic_us(host->context);
+	store->trim_took_us = store->trim_ended_us - began_us;
+	if (store->trim_took_us > TRIM_MS_LONG * 1000)
+		store->trim_rows =
+		    store->trim_rows / 2 > TRIM_ROWS_MIN ? store->trim_rows / 2 : TRIM_ROWS_MIN;
+	else if (*again && store->trim_took_us < TRIM_MS_LONG * 500 &&
+		 store->trim_rows < TRIM_ROWS_MAX)
+		store->trim_rows *= 2;
+	if (code == OB_OK)
+		code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
+	return code != OB_OK ? code
+			     : ob_sqlite_number(store, statement, 0, &store->trim_version, error);
+}
+
 /*
  * Each settle of ours adds to the -wal, and in a database that is otherwise only read nobody would ever
  * checkpoint it. So we do, when it is large and nobody else has committed for a while (SQLite before 3.51.3
@@ -135,9 +186,7 @@ int
 ob_sqlite_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_error *error)
 {
 	struct sqlite_store *store = (struct sqlite_store *)(void *)base;
-	const struct ob_host *host = base->host;
-	int64_t began_us;
-	bool due = false;
+	bool due = false, pauses = false;
 	int code;
 
 	*rows = 0;
@@ -148,20 +197,14 @@ ob_sqlite_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_err
 		store->trim_rows = TRIM_ROWS_MAX / 8;
 	code = ob_sqlite_file_check(store, error);
 	if (code == OB_OK)
-		code = trim_is_due(store, &due, error);
-	if (code != OB_OK || !due)
-		return code == OB_OK ? wal_shrink(store, error) : code;
-	code = ob_sqlite_begin_write(store, error);
-	if (code != OB_OK)
+		code = trim_pauses(store, &pauses, error);
+	*again = pauses;
+	if (code != OB_OK || pauses)
 		return code;
-	began_us = host->monotonic_us(host->context);
-	code = ob_sqlite_end(store, trim_range(store, rows, again, error), error);
+	code = trim_is_due(store, &due, error);
+	if (code == OB_OK)
+		code = due ? trim_piece(store, rows, again, error) : wal_shrink(store, error);
 	if (code != OB_OK)
 		*again = false;
-	if (host->monotonic_us(host->context) - began_us > TRIM_MS_LONG * 1000)
-		store->trim_rows =
-		    store->trim_rows / 2 > TRIM_ROWS_MIN ? store->trim_rows / 2 : TRIM_ROWS_MIN;
-	else if (*again && store->trim_rows < TRIM_ROWS_MAX)
-		store->trim_rows *= 2;
 	return code;
 }

@@ -50,9 +50,28 @@ def until_idle_with_all_parked():
         check(not ended, f"{len(ended)} of {len(relays)} ended with messages that wait:\n{''.join(ended)}")
 
 
+def lock_beyond_the_lease():
+    """Another program holds the write lock for longer than the lease: the relay says that it sends nothing, and why."""
+    with world(build=BUILD) as it:
+        it.receive()
+        fill(it, 10)
+        relay = it.relay()
+        wait_for(lambda: len(it.recipient.accepted()) == 10, 10, "the first messages")
+        holder = sqlite3.connect(it.path, timeout=20, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        wait_for(lambda: "lease_over" in relay.log() or "busy" in relay.log(), 6, "the relay to say that it is held up")
+        holder.execute("INSERT INTO outbox_message (id, topic, payload) VALUES ('late', 'orders', ?)",
+                       (json.dumps({"key": "", "number": 99}),))
+        holder.execute("COMMIT")
+        holder.close()
+        wait_for(lambda: any(receipt.id == "late" for receipt in it.recipient.accepted()), 10, "the message of that time")
+        check(len(it.recipient.accepted()) == 11, "messages arrived twice")
+
+
 CASES = [
     ("until idle past a quota that was full", until_idle_past_a_full_quota),
     ("until idle with all that there is parked", until_idle_with_all_parked),
+    ("a write lock that is held beyond the lease", lock_beyond_the_lease),
 ]
 
 if __name__ == "__main__":

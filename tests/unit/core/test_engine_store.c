@@ -165,7 +165,7 @@ test_lease_runs_out(void **state)
 	world_fetched(w, "a1 a2");
 	world_expect(w, "fetch\nsubmit a1\n");
 	world_wait(w, 10000);
-	world_expect(w, "cancel\n");
+	world_expect(w, "cancel\nreport store_failed: lease_over\n");
 	world_receipt(w, "a1", OB_FATE_UNKNOWN);
 	world_expect(w, "acquire\n");
 	w->acquired.held = false;

@@ -14,6 +14,7 @@
 
 #include "host.h"
 #include "runner.h"
+#include "subscription_name.h"
 #include "text.h"
 
 /* A process that runs more than this is better split. */
@@ -119,19 +120,12 @@ entry_new(const struct ob_relay_subscription *from)
 
 /* ---- checks ---- */
 
-static bool
-name_is_good(const char *name)
-{
-	size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-");
-
-	return size > 0 && size <= OB_SUBSCRIPTION_NAME_MAX && name[size] == '\0' &&
-	       strchr("_.-", name[0]) == NULL;
-}
-
 static int
 subscription_check(const struct ob_relay *relay, const struct ob_relay_subscription *it,
 		   struct ob_error *error)
 {
+	int code;
+
 	if (relay->started)
 		return ob_error_set(error, OB_USAGE,
 				    "a subscription can be added only before the start");
@@ -140,11 +134,9 @@ subscription_check(const struct ob_relay *relay, const struct ob_relay_subscript
 	if (it->name == NULL || it->store_url == NULL || it->sink_url == NULL)
 		return ob_error_set(error, OB_CONFIG,
 				    "a subscription needs a name, a store and a sink");
-	if (!name_is_good(it->name))
-		return ob_error_set(
-		    error, OB_CONFIG,
-		    "subscription \"%s\": a name has 1 to %d of a-z 0-9 _ . - and begins with a letter or digit",
-		    it->name, OB_SUBSCRIPTION_NAME_MAX);
+	code = ob_subscription_name_check(it->name, error);
+	if (code != OB_OK)
+		return code;
 	if (it->lease_ms <= 0 || it->window_count <= 0)
 		return ob_error_set(
 		    error, OB_CONFIG,

@@ -21,6 +21,7 @@
 #include "memory_outbox.h"
 #include "pattern.h"
 #include "stores.h"
+#include "subscription_name.h"
 #include "text.h"
 
 static pthread_mutex_t outboxes_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -270,13 +271,10 @@ memory_schema_sql(void)
 static int
 subscription_check(const struct ob_subscription *subscription, struct ob_error *error)
 {
-	size_t size = strlen(subscription->name);
+	int code = ob_subscription_name_check(subscription->name, error);
 
-	if (size == 0 || size > OB_SUBSCRIPTION_NAME_MAX ||
-	    strspn(subscription->name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != size ||
-	    strchr("_.-", subscription->name[0]) != NULL)
-		return ob_error_set(error, OB_CONFIG, "subscription '%s': not a name",
-				    subscription->name);
+	if (code != OB_OK)
+		return code;
 	if (subscription->shards > 1)
 		return ob_error_set(error, OB_UNSUPPORTED,
 				    "subscription '%s': memory runs one shard", subscription->name);

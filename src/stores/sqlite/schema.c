@@ -3,7 +3,7 @@
  *
  * To change the schema: add a file 00N_what.sql, its line in `migrations` and in meson.build, and never touch
  * an old one. A change must leave the tables usable by the release before it (add first, remove a release
- * later), since relays and applications are not stopped together. What sqlite_schema_check
+ * later), since relays and applications are not stopped together. What ob_sqlite_schema_check
  * demands goes with it.
  */
 #include <stdlib.h>

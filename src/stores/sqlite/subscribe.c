@@ -3,25 +3,19 @@
 
 #include "pattern.h"
 #include "sqlite_store.h"
+#include "subscription_name.h"
 
 static int
 subscription_check(const struct ob_subscription *subscription, struct ob_error *error)
 {
-	const char *name = subscription->name;
-	size_t size = strlen(name);
+	int code = ob_subscription_name_check(subscription->name, error);
 
-	if (size == 0 || size > OB_SUBSCRIPTION_NAME_MAX ||
-	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != size ||
-	    strchr("_.-", name[0]) != NULL)
-		return ob_error_set(
-		    error, OB_CONFIG,
-		    "subscription '%s': a name has 1 to %d of a-z, 0-9, '_', '.' and '-', and "
-		    "begins with a letter or digit",
-		    name, OB_SUBSCRIPTION_NAME_MAX);
+	if (code != OB_OK)
+		return code;
 	if (subscription->shards > 1)
 		return ob_error_set(error, OB_UNSUPPORTED,
-				    "subscription '%s': SQLite runs one shard, not %u", name,
-				    subscription->shards);
+				    "subscription '%s': SQLite runs one shard, not %u",
+				    subscription->name, subscription->shards);
 	return ob_pattern_check(subscription->topics, error);
 }
 

@@ -414,6 +414,9 @@ ob_memory_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *error
 
 		pthread_mutex_lock(&store->outbox->lock);
 		changed = store->outbox->version != store->version_read;
+		/* Who fetches nothing has seen the change by being told. */
+		if (store->holder == 0)
+			store->version_read = store->outbox->version;
 		pthread_mutex_unlock(&store->outbox->lock);
 		if (atomic_exchange(&store->woken, false) || changed || left_us <= 0 ||
 		    (store->holder != 0 && store->more))

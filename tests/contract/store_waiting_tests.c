@@ -157,7 +157,22 @@ a_wait_does_not_sleep_on_rows_that_are_left(void **state)
 	assert_true(world_now_ms() - began < 500);
 }
 
+static void
+who_fetches_nothing_is_told_of_a_commit_once(void **state)
+{
+	struct world *world = *state;
+	int64_t began;
+
+	world_append(world, "orders", "k", "1");
+	expect_ok(world, world->kind->ops->wait(world->at[0].store, 5000, &world->error));
+	began = world_now_ms();
+	expect_ok(world, world->kind->ops->wait(world->at[0].store, 150, &world->error));
+	assert_true(world_now_ms() - began >= 148);
+	assert_true(wait_for(world, 100, one_append) >= 95);
+}
+
 const struct store_test store_waiting_tests[] = {
+    {"who fetches nothing is told of a commit once", who_fetches_nothing_is_told_of_a_commit_once},
     {"a commit ends a wait", a_commit_ends_a_wait},
     {"a commit since the last fetch ends the next wait",
      a_commit_since_the_last_fetch_ends_the_next_wait},

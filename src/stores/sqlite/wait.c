@@ -124,9 +124,13 @@ version_changed(struct sqlite_store *store, bool *changed, struct ob_error *erro
 
 	if (code == OB_OK)
 		code = ob_sqlite_number(store, statement, 0, &version, error);
-	if (code == OB_OK)
-		*changed = version != store->version_read;
-	return code;
+	if (code != OB_OK)
+		return code;
+	*changed = version != store->version_read;
+	/* Who fetches nothing (`tail`) has seen the change by being told. */
+	if (!store->acquired)
+		store->version_read = version;
+	return OB_OK;
 }
 
 /* Sleeps for at most `us`; 1: woken, 2: one of our files was written, 0: neither. */

@@ -55,7 +55,7 @@ command_unknown(const char *first, const char *second, struct ob_error *error)
 	ob_buf_init(&words, 256);
 	second_words(first, &words);
 	if (words.size > 0 && second == NULL) {
-		ob_error_set(error, OB_USAGE, "%s: one of %s must follow", first,
+		ob_error_set(error, OB_USAGE, "%s: one of %s must follow; see: outbox help", first,
 			     ob_buf_text(&words));
 		ob_buf_free(&words);
 		return OB_USAGE;

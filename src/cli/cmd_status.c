@@ -112,6 +112,9 @@ advise(const struct status *status, const struct ob_subscription_stats *it, stru
 		MEND("resume", status->url, it->name);
 	} else if (!it->held && (it->pending || it->parked_rows > 0)) {
 		ob_buf_append_text(why, "messages wait and no relay runs this subscription");
+		if (it->dead_rows > 0 && it->parked_rows > 0)
+			ob_buf_append_text(
+			    why, ", or a dead one holds them (hold-key): see outbox dead list");
 		MEND("relay", status->url, "--to", it->sink[0] == '\0' ? "SINK" : it->sink,
 		     "--subscription", it->name);
 	} else if (it->held && !is_in_order(word)) {
@@ -119,6 +122,9 @@ advise(const struct status *status, const struct ob_subscription_stats *it, stru
 	} else if (it->dead_rows > 0) {
 		ob_buf_append_text(why, "messages were given up");
 		MEND("dead", "list", status->url, "--subscription", it->name);
+	} else if (it->parked_rows > 0) {
+		ob_buf_append_text(why, "messages failed and wait for their next try");
+		MEND("dead", "list", status->url, "--subscription", it->name, "--place", "parked");
 	}
 	if (why->size == 0 && it->blocked_by != NULL)
 		ob_buf_append_text(why, it->blocked_by);

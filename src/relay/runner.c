@@ -461,10 +461,16 @@ engine_config_fill(struct ob_engine_config *to, const struct ob_relay_subscripti
 static int
 engine_open(struct ob_runner *runner, struct ob_error *error)
 {
+	const struct ob_relay_subscription *from = runner->config.subscription;
 	struct ob_engine_config config = {0};
 	int code;
 
-	engine_config_fill(&config, runner->config.subscription);
+	/* In the words of the options; the engine knows its own fields only. */
+	if (from->retry_max_ms < from->retry_first_ms)
+		return ob_error_set(error, OB_CONFIG, "retry-max is shorter than retry-first");
+	if (from->probe_max_ms < from->probe_first_ms)
+		return ob_error_set(error, OB_CONFIG, "probe-max is shorter than probe-first");
+	engine_config_fill(&config, from);
 	runner->sink.ops->limits(runner->sink.sink, &config.sink);
 	runner->host.host.random(runner->host.host.context, &config.seed, sizeof(config.seed));
 	code = ob_engine_config_check(&config, error);

@@ -68,10 +68,34 @@ def lock_beyond_the_lease():
         check(len(it.recipient.accepted()) == 11, "messages arrived twice")
 
 
+def status_names_the_parked():
+    """Whatever waits for a retry is told of by `status`, with the command that shows why (P8)."""
+    with world(build=BUILD) as it:
+        it.receive(decide=lambda _, key, number: 500 if key == "k1" else 200)
+        fill(it, 14)
+        it.relay("--park-after", "50ms")
+        wait_for(lambda: it.query("SELECT 1 FROM outbox_parked"), 10, "a parked message")
+        shown = json.loads(it.run("status", it.url, "--json"))["subscriptions"][0]
+        check("next try" in shown["why"], f"why: {shown['why']}")
+        check("--place parked" in shown["mend"], f"mend: {shown['mend']}")
+        listed = it.run("dead", "list", it.url, "--place", "parked")
+        check("http_500" in listed, f"dead list: {listed}")
+
+
+def options_speak_of_options():
+    """A wrong pair of options is told in the words of the options."""
+    with world(build=BUILD) as it:
+        done = it.relay("--retry-first", "10m", "--retry-max", "1s", sink="null:")
+        check(done.wait(5) == 3, done.log())
+        check("retry-max is shorter than retry-first" in done.log(), done.log())
+
+
 CASES = [
     ("until idle past a quota that was full", until_idle_past_a_full_quota),
     ("until idle with all that there is parked", until_idle_with_all_parked),
     ("a write lock that is held beyond the lease", lock_beyond_the_lease),
+    ("status names what is parked", status_names_the_parked),
+    ("wrong options in their own words", options_speak_of_options),
 ]
 
 if __name__ == "__main__":

@@ -332,8 +332,11 @@ ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_e
 		if (rc == SQLITE_READONLY_DBMOVED)
 			return ob_error_set(error, OB_FOREIGN, "%s: the file was moved or removed",
 					    store->name);
-		return ob_error_set(error, OB_DENIED, "%s: %s: the database is read-only",
-				    store->name, what);
+		return ob_error_set(
+		    error, OB_DENIED,
+		    "%s: %s: the database is read-only: this user must be able to write the "
+		    "file and its directory, where SQLite keeps files beside it",
+		    store->name, what);
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
 		return ob_error_set(error, OB_DENIED, "%s: %s: %s", store->name, what, text);

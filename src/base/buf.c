@@ -90,17 +90,6 @@ ob_buf_append_byte(struct ob_buf *buf, char byte)
 }
 
 bool
-ob_buf_append_fill(struct ob_buf *buf, char byte, size_t count)
-{
-	if (!buf_grow(buf, count))
-		return false;
-	memset(buf->data + buf->size, byte, count);
-	buf->size += count;
-	buf->data[buf->size] = '\0';
-	return true;
-}
-
-bool
 ob_buf_vappendf(struct ob_buf *buf, const char *fmt, va_list args)
 {
 	va_list again;

@@ -33,10 +33,9 @@ void ob_buf_init(struct ob_buf *buf, size_t limit);
  * itself. */
 bool ob_buf_append(struct ob_buf *buf, const void *data, size_t size);
 
-/* Appends a C string, one byte, or the same byte `count` times. */
+/* Appends a C string, or one byte. */
 bool ob_buf_append_text(struct ob_buf *buf, const char *text);
 bool ob_buf_append_byte(struct ob_buf *buf, char byte);
-bool ob_buf_append_fill(struct ob_buf *buf, char byte, size_t count);
 
 /* Appends what printf would print. */
 bool ob_buf_appendf(struct ob_buf *buf, const char *fmt, ...) OB_PRINTF(2, 3);

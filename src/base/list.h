@@ -107,17 +107,4 @@ ob_list_pop_front(struct ob_list *list)
 	return element;
 }
 
-/* Moves all elements of `from` to the end of `list`; `from` is empty then. */
-static inline void
-ob_list_splice_back(struct ob_list *list, struct ob_list *from)
-{
-	if (ob_list_is_empty(from))
-		return;
-	from->next->prev = list->prev;
-	from->prev->next = list;
-	list->prev->next = from->next;
-	list->prev = from->prev;
-	ob_list_init(from);
-}
-
 #endif

@@ -19,32 +19,6 @@ ob_log_level_name(enum ob_log_level level)
 	return (size_t)level < 4 ? level_names[level] : "error";
 }
 
-bool
-ob_log_level_parse(const char *name, enum ob_log_level *level)
-{
-	for (int i = 0; i < 4; i++) {
-		if (strcmp(name, level_names[i]) == 0) {
-			*level = (enum ob_log_level)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-bool
-ob_log_format_parse(const char *name, enum ob_log_format *format)
-{
-	static const char *const names[] = {"text", "json", "logfmt"};
-
-	for (int i = 0; i < 3; i++) {
-		if (strcmp(name, names[i]) == 0) {
-			*format = (enum ob_log_format)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* The length of a harmless run at `at`: printable ASCII, or characters beyond it that are no C1
  * control. */
 static size_t

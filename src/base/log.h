@@ -25,10 +25,6 @@ enum ob_log_format {
 /* "error", "warn", "info", "debug". */
 const char *ob_log_level_name(enum ob_log_level level);
 
-/* False if the name is none of them. */
-bool ob_log_level_parse(const char *name, enum ob_log_level *level);
-bool ob_log_format_parse(const char *name, enum ob_log_format *format);
-
 /*
  * Appends the line with its newline. A text that is too long is cut and ends in "...". False only
  * when the buffer, whose limit should be 2 * OB_LOG_LINE_MAX or more beyond its content, is full.

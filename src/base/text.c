@@ -46,22 +46,6 @@ ob_bytes_trim(struct ob_bytes bytes)
 	return (struct ob_bytes){.data = data + from, .size = to - from};
 }
 
-static char
-to_lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-bool
-ob_text_equal_nocase(const char *a, const char *b)
-{
-	while (*a != '\0' && to_lower(*a) == to_lower(*b)) {
-		a++;
-		b++;
-	}
-	return to_lower(*a) == to_lower(*b);
-}
-
 bool
 ob_text_starts_with(const char *text, const char *prefix)
 {

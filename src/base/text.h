@@ -22,9 +22,6 @@ bool ob_bytes_equal_text(struct ob_bytes bytes, const char *text);
 /* Without spaces, tabs, CR and LF at both ends. */
 struct ob_bytes ob_bytes_trim(struct ob_bytes bytes);
 
-/* Equal but for the case of the ASCII letters; no locale is asked. */
-bool ob_text_equal_nocase(const char *a, const char *b);
-
 /* `text` starts with `prefix`. */
 bool ob_text_starts_with(const char *text, const char *prefix);
 

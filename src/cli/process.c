@@ -87,16 +87,3 @@ ob_process_end(struct ob_process *process, int signal)
 		;
 	process->pid = 0;
 }
-
-bool
-ob_process_ended(struct ob_process *process)
-{
-	int status;
-
-	if (process->pid <= 0)
-		return true;
-	if (waitpid(process->pid, &status, WNOHANG) != process->pid)
-		return false;
-	process->pid = 0;
-	return true;
-}

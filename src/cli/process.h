@@ -3,7 +3,6 @@
 #define OB_CLI_PROCESS_H
 
 #include <outbox/error.h>
-#include <stdbool.h>
 #include <sys/types.h>
 
 struct ob_process {
@@ -23,8 +22,5 @@ int ob_process_fork(struct ob_process *process, int (*run)(void *context), void 
 
 /* Sends the signal, and waits until the process has ended. Safe when it does not run. */
 void ob_process_end(struct ob_process *process, int signal);
-
-/* It ended by itself (then it does not run any more). */
-bool ob_process_ended(struct ob_process *process);
 
 #endif

@@ -21,7 +21,8 @@ buf_holds_what_was_appended(void **state)
 	assert_true(ob_buf_append(&buf, NULL, 0));
 	assert_true(ob_buf_append_byte(&buf, '-'));
 	assert_true(ob_buf_appendf(&buf, "%d %s", 42, "x"));
-	assert_true(ob_buf_append_fill(&buf, '.', 300));
+	for (int i = 0; i < 300; i++)
+		assert_true(ob_buf_append_byte(&buf, '.'));
 	assert_int_equal(buf.size, 3 + 1 + 4 + 300);
 	assert_memory_equal(buf.data, "a\0b-42 x....", 12);
 	assert_int_equal(buf.data[buf.size], 0);
@@ -134,19 +135,16 @@ static void
 list_keeps_its_order(void **state)
 {
 	struct element e[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
-	struct ob_list list, other;
+	struct ob_list list;
 	int sum = 0;
 
 	(void)state;
 	ob_list_init(&list);
-	ob_list_init(&other);
 	assert_null(ob_list_pop_front(&list));
 	ob_list_push_back(&list, &e[1].link);
 	ob_list_push_back(&list, &e[2].link);
 	ob_list_push_front(&list, &e[0].link);
-	ob_list_push_back(&other, &e[3].link);
-	ob_list_splice_back(&list, &other);
-	assert_true(ob_list_is_empty(&other));
+	ob_list_push_back(&list, &e[3].link);
 	OB_LIST_FOR_EACH(it, &list)
 	sum = sum * 10 + OB_CONTAINER_OF(it, struct element, link)->number;
 	assert_int_equal(sum, 123);

@@ -128,7 +128,7 @@ struct sqlite_store {
 	int64_t quiet_since_us; /* since when nobody else has committed */
 	int64_t quiet_version;
 	int64_t trim_took_us, trim_ended_us, trim_version; /* of the last piece of work */
-	int64_t trim_rows; /* of one piece of work */
+	int64_t trim_rows;                                 /* of one piece of work */
 };
 
 /* ---- connection.c ---- */

@@ -324,7 +324,7 @@ position_since(struct changing *c, int64_t since_ms, int64_t *position, struct o
 	static const char young[] =
 	    "SELECT created_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1) FROM outbox_message"
 	    " WHERE seq >= ?2 ORDER BY seq LIMIT 1";
-	int64_t low, high, is_young;
+	int64_t low = 0, high = 0, is_young = 0;
 	char age[48];
 	int code = number_of(c, "SELECT min(seq) FROM outbox_message", NULL, 0, 0, &low, error);
 

@@ -80,6 +80,9 @@ advise_running(const struct status *status, const struct ob_subscription_stats *
 	ob_buf_appendf(why, "%s%s%s", it->code, both ? ": " : "", it->text);
 	if (strcmp(word, "full") == 0 && strncmp(it->code, "dead", 4) == 0)
 		MEND("dead", "list", status->url, "--subscription", it->name);
+	else if (strcmp(word, "full") == 0 && strncmp(it->code, "scheduled", 9) == 0)
+		MEND("dead", "list", status->url, "--subscription", it->name, "--place",
+		     "scheduled");
 	else if (strcmp(word, "full") == 0)
 		MEND("dead", "list", status->url, "--subscription", it->name, "--place", "parked");
 	else if (strcmp(word, "store_failed") == 0)

@@ -90,11 +90,25 @@ def options_speak_of_options():
         check("retry-max is shorter than retry-first" in done.log(), done.log())
 
 
+def scheduled_full():
+    """When no more may wait for their time, `status` names the list of those that do."""
+    with world(build=BUILD) as it:
+        it.receive()
+        for number in range(3):
+            it.run("publish", it.url, "--topic", "orders", "--payload", json.dumps({"key": "", "number": number}),
+                   "--deliver-after", "1h")
+        it.relay("--scheduled-max", "1")
+        shown = wait_for(lambda: [one for one in json.loads(it.run("status", it.url, "--json"))["subscriptions"]
+                                  if one["state"] == "full"], 10, "status to say that a quota is full")[0]
+        check("--place scheduled" in shown["mend"], f"mend: {shown['mend']}")
+
+
 CASES = [
     ("until idle past a quota that was full", until_idle_past_a_full_quota),
     ("until idle with all that there is parked", until_idle_with_all_parked),
     ("a write lock that is held beyond the lease", lock_beyond_the_lease),
     ("status names what is parked", status_names_the_parked),
+    ("status names the list that is full of scheduled ones", scheduled_full),
     ("wrong options in their own words", options_speak_of_options),
 ]
 

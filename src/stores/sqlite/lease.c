@@ -109,8 +109,10 @@ lease_read(struct sqlite_store *store, const char *name, struct lease_row *row,
 		else
 			store->all_topics = strcmp(store->topics, "*") == 0;
 	} else if (rc == SQLITE_DONE) {
-		code = ob_error_set(error, OB_NOT_FOUND, "%s: there is no subscription '%s'",
-				    store->name, name);
+		code = ob_error_set(
+		    error, OB_NOT_FOUND,
+		    "%s: there is no subscription '%s' any more; a relay that is started makes it",
+		    store->name, name);
 	} else {
 		code = ob_sqlite_fail(store, rc, "acquire", error);
 	}

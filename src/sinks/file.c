@@ -109,6 +109,7 @@ file_trouble_of(int number)
 		return (struct file_trouble){OB_FATE_BLOCKED, "file_no_directory"};
 	case EISDIR:
 	case EINVAL:
+	case EMEDIUMTYPE:
 	case ENXIO:
 	case ELOOP:
 		return (struct file_trouble){OB_FATE_BLOCKED, "file_not_regular"};
@@ -129,6 +130,8 @@ file_describe(int number)
 		return "the directory does not exist";
 	case EINVAL:
 		return "it is not a regular file";
+	case EMEDIUMTYPE:
+		return "it is an SQLite database";
 	default:
 		return strerror(number);
 	}
@@ -174,6 +177,17 @@ file_is_torn(int fd, off_t size)
 	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
+/* Lines behind a database would be lost with its next page; a slip of the hand must not do that. */
+static bool
+file_is_database(int fd)
+{
+	static const char magic[16] = "SQLite format 3";
+	char head[sizeof(magic)];
+
+	return pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	       memcmp(head, magic, sizeof(magic)) == 0;
+}
+
 /* Opens and locks the file; 0 or an errno. */
 static int
 file_acquire(struct file_sink *file)
@@ -191,6 +205,8 @@ file_acquire(struct file_sink *file)
 		number = errno;
 	else if (!S_ISREG(status.st_mode))
 		number = EINVAL;
+	else if (file_is_database(file->fd))
+		number = EMEDIUMTYPE;
 	else if (flock(file->fd, LOCK_EX | LOCK_NB) != 0)
 		number = errno;
 	else if (file->sync && !file_sync_directory(file->path))

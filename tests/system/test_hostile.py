@@ -29,14 +29,14 @@ def fill(it, count, keys=7):
 def until_idle_past_a_full_quota():
     """Reading stops while a quota is full; --until-idle reads on after it, and does not take the stop for the end."""
     with world(build=BUILD) as it:
-        until = time.monotonic() + 3
-        it.receive(decide=lambda _, key, number: 500 if key in ("k1", "k2", "k3") and time.monotonic() < until else 200)
-        fill(it, 900)
+        until, poison = time.monotonic() + 4, ("k1", "k2", "k9", "k11")
+        it.receive(decide=lambda _, key, number: 500 if key in poison and time.monotonic() < until else 200)
+        fill(it, 400, keys=16)
         relay = it.relay("--until-idle", "--retry-first", "100ms", "--retry-max", "400ms", "--park-after", "50ms",
                          "--parked-keys-max", "1")
         check(relay.wait(25) == 0, relay.log())
         arrived = {receipt.id for receipt in it.recipient.accepted()}
-        check(len(arrived) + len(it.dead_ids()) == 900, f"it ended when {len(arrived)} of 900 had arrived")
+        check(len(arrived) + len(it.dead_ids()) == 400, f"it ended when {len(arrived)} of 400 had arrived")
 
 
 def until_idle_with_all_parked():
@@ -103,6 +103,15 @@ def scheduled_full():
         check("--place scheduled" in shown["mend"], f"mend: {shown['mend']}")
 
 
+def file_sink_spares_databases():
+    """Lines are not written behind a database, where SQLite would overwrite what counts as delivered."""
+    with world(build=BUILD) as it:
+        fill(it, 3)
+        relay = it.relay("--until-idle", sink=f"file:{it.path}")
+        check(relay.wait(10) == 3, relay.log())
+        check("SQLite database" in relay.log(), relay.log())
+
+
 CASES = [
     ("until idle past a quota that was full", until_idle_past_a_full_quota),
     ("until idle with all that there is parked", until_idle_with_all_parked),
@@ -110,6 +119,7 @@ CASES = [
     ("status names what is parked", status_names_the_parked),
     ("status names the list that is full of scheduled ones", scheduled_full),
     ("wrong options in their own words", options_speak_of_options),
+    ("a database is no file to print into", file_sink_spares_databases),
 ]
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ store_thread_make(struct ob_runner *runner, struct ob_error *error)
 			     .topics = it->topics,
 			     .order_by = (enum ob_order_by)it->order_by,
 			     .from_now = it->from_now,
-			     .sink = it->sink_url,
+			     .sink = runner->sink_shown,
 			     .hold_key = it->hold_key},
 	    .owner = runner->config.owner,
 	    .lease_ms = it->lease_ms,

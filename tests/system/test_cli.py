@@ -334,6 +334,17 @@ def wrong_column_types_are_refused_with_what_mends_them(shop):
 # ---- init and migrate ----
 
 @case
+def the_password_of_a_recipient_is_not_kept_in_the_database(shop):
+    # Nothing to send: the recipient need not be there.
+    shop.drain("http://relay:hunter2@127.0.0.1:9/?token=hunter3")
+    shown = outbox("status", shop.url, "--json")
+    assert "127.0.0.1:9" in shown.out, shown.out
+    for path in shop.path.parent.glob(shop.path.name + "*"):
+        assert b"hunter" not in path.read_bytes(), f"the secret stands in {path}"
+    assert "hunter" not in shown.out + outbox("status", shop.url).out
+
+
+@case
 def init_may_be_run_again_and_says_what_is_next(shop):
     url = f"sqlite:{shop.file('new.db')}"
     assert "INSERT INTO outbox_message" in outbox("init", url).out

@@ -317,8 +317,11 @@ http_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, siz
 		int linger_ms;
 
 		renew(http);
-		if (http->loop.multi == NULL)
+		if (http->loop.multi == NULL) {
+			/* Out of descriptors, say: again at the next poll, but not at once. */
+			ob_wake_wait(&http->loop.wake, wait_ms < 1000 ? (int)wait_ms : 1000);
 			break;
+		}
 		linger_ms = http->batch > 1 ? http_batch_send(http, now_us) : -1;
 		if (linger_ms >= 0 && linger_ms < wait_ms)
 			wait_ms = linger_ms;

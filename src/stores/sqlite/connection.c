@@ -454,7 +454,7 @@ static int
 run_prepared(struct sqlite_store *store, enum sqlite_statement which, const char *what,
 	     struct ob_error *error)
 {
-	sqlite3_stmt *statement;
+	sqlite3_stmt *statement = NULL;
 	int code = ob_sqlite_prepare(store, which, &statement, error);
 
 	return code != OB_OK ? code : ob_sqlite_run(store, statement, what, error);

@@ -33,8 +33,10 @@ check_member(const json_t *json, const struct ob_header *header, bool unique)
 	/* jansson's names end at a NUL. */
 	if (memchr(header->name.data, '\0', header->name.size) != NULL)
 		return;
-	name = strndup(header->name.data, header->name.size);
+	/* Not strndup: under strict_string_checks it looks for the end of a string. */
+	name = calloc(1, header->name.size + 1);
 	FUZZ_CHECK(name != NULL);
+	memcpy(name, header->name.data, header->name.size);
 	value = json_object_get(json, name);
 	free(name);
 	FUZZ_CHECK(value != NULL);

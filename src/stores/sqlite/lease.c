@@ -431,7 +431,7 @@ static int
 lease_renew(struct sqlite_store *store, const struct ob_relay_state *state, struct ob_error *error)
 {
 	sqlite3_stmt *statement;
-	int64_t now_ms;
+	int64_t now_ms = 0;
 	int code = ob_sqlite_fence(store, &now_ms, error);
 
 	if (code != OB_OK)

@@ -1,31 +1,31 @@
 /* What `status` shows. Nothing here scans the log: bounds come from its ends, counts from indexes. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "pattern.h"
 #include "rfc3339.h"
 #include "sqlite_store.h"
 
 /* How far the first message that is waiting is looked for; behind that one is taken for granted. */
 #define LOOK_ROWS 1000
-#define TEXTS_MAX 9
+#define TEXTS_MAX (64 * 1024)
 
 struct stats_row {
 	struct ob_subscription_stats stats;
-	char *texts[TEXTS_MAX];
+	struct ob_arena texts;
 	struct ob_mark checkpoint;
 	int64_t replay_end, log_end, now_ms;
 };
 
-/* Keeps a copy of a column until the row is done with. */
+/* A copy of a column that lives until the next row. */
 static const char *
-row_text(struct stats_row *row, size_t slot, sqlite3_stmt *statement, int column)
+row_text(struct stats_row *row, sqlite3_stmt *statement, int column)
 {
-	const char *text = (const char *)sqlite3_column_text(statement, column);
+	const char *text = (const char *)sqlite3_column_text(statement, column), *copy = NULL;
 
-	free(row->texts[slot]);
-	row->texts[slot] = strdup(text == NULL ? "" : text);
-	return row->texts[slot] == NULL ? "" : row->texts[slot];
+	if (text != NULL)
+		copy = ob_arena_copy(&row->texts, text, strlen(text));
+	return copy == NULL ? "" : copy;
 }
 
 static void
@@ -34,19 +34,19 @@ row_read(struct stats_row *row, sqlite3_stmt *statement)
 	struct ob_subscription_stats *stats = &row->stats;
 	int64_t left, since;
 
-	stats->name = row_text(row, 0, statement, 0);
-	stats->topics = row_text(row, 1, statement, 1);
-	stats->sink = row_text(row, 2, statement, 2);
+	stats->name = row_text(row, statement, 0);
+	stats->topics = row_text(row, statement, 1);
+	stats->sink = row_text(row, statement, 2);
 	stats->paused = sqlite3_column_int(statement, 3) != 0;
 	stats->epoch = (uint64_t)sqlite3_column_int64(statement, 4);
 	row->now_ms = sqlite3_column_int64(statement, 16);
 	left = sqlite3_column_int64(statement, 6) - row->now_ms;
 	stats->held = *(const char *)sqlite3_column_text(statement, 17) != '\0' && left > 0;
-	stats->owner = stats->held ? row_text(row, 3, statement, 5) : "";
+	stats->owner = stats->held ? row_text(row, statement, 5) : "";
 	stats->lease_left_ms = stats->held ? left : 0;
-	stats->state = stats->held ? row_text(row, 4, statement, 7) : "";
-	stats->code = stats->held ? row_text(row, 5, statement, 8) : "";
-	stats->text = stats->held ? row_text(row, 6, statement, 9) : "";
+	stats->state = stats->held ? row_text(row, statement, 7) : "";
+	stats->code = stats->held ? row_text(row, statement, 8) : "";
+	stats->text = stats->held ? row_text(row, statement, 9) : "";
 	since = row->now_ms - sqlite3_column_int64(statement, 10);
 	stats->state_since_ms = *stats->state == '\0' || since < 0 ? 0 : since;
 	row->checkpoint.log = sqlite3_column_int64(statement, 11);
@@ -159,11 +159,13 @@ stats_each(struct sqlite_store *store, const char *subscription,
 	code = ob_sqlite_prepare_text(store, sql, &statement, error);
 	if (code != OB_OK)
 		return code;
+	ob_arena_init(&row.texts, 4096, TEXTS_MAX);
 	/* One subscription at a time, and no statement is open while the caller looks at it. */
 	ob_sqlite_bind_string(statement, 1, "");
 	ob_sqlite_bind_string(statement, 2, subscription);
 	while (code == OB_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
 		row.stats = (struct ob_subscription_stats){0};
+		ob_arena_reset(&row.texts);
 		row_read(&row, statement);
 		sqlite3_reset(statement);
 		code = row_parked(store, &row, error);
@@ -181,8 +183,7 @@ stats_each(struct sqlite_store *store, const char *subscription,
 	if (code == OB_OK && subscription != NULL && row.stats.name == NULL)
 		code = ob_error_set(error, OB_NOT_FOUND, "%s: there is no subscription '%s'",
 				    store->name, subscription);
-	for (size_t i = 0; i < TEXTS_MAX; i++)
-		free(row.texts[i]);
+	ob_arena_free(&row.texts);
 	return code;
 }
 

@@ -12,8 +12,6 @@
 /* How long it is watched when it has nothing to do, and how many steps it may take then. */
 #define IDLE_US    (30 * SEC)
 #define IDLE_STEPS 60
-/* A window that one message may fill. */
-#define FEW_BYTES 8192
 /* For how many seconds it may be seen doing nothing while something is there to be read. */
 #define IDLE_S_MAX 15
 
@@ -245,22 +243,17 @@ fault_ends(struct sim_world *world, const struct sim_fault *fault)
 
 /* ---- once a second ---- */
 
-/* Deliveries that will never be answered take all the room there is, until they time out. */
+/* Deliveries that will never be answered hold up what waits for their window, their key or its quota, until
+   they time out. */
 static bool
-is_clogged(const struct sim_world *world, const struct sim_relay *relay)
+is_clogged(const struct sim_relay *relay)
 {
-	uint32_t most = relay->sink.limits.in_flight_max;
 	uint32_t unanswered = 0;
 
-	if (most > world->plot.config.in_flight_max)
-		most = world->plot.config.in_flight_max;
-	if (most > world->plot.config.window_count_max)
-		most = world->plot.config.window_count_max;
 	for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++)
 		unanswered += relay->sink.slots[i].state == SIM_ANSWERED &&
 			      relay->sink.slots[i].receipt.fate == OB_FATE_UNKNOWN;
-	return unanswered * 2 >= most ||
-	       (unanswered > 0 && world->plot.config.window_bytes_max < FEW_BYTES);
+	return unanswered > 0;
 }
 
 /* Nothing is wrong, and has not been for long enough to have got over it. */
@@ -278,7 +271,7 @@ is_calm(struct sim_world *world)
 
 		trouble |=
 		    !relay->alive || relay->frozen_until_us > world->now_us || relay->down_seen;
-		clogged |= relay->alive && relay->sink.count > 0 && is_clogged(world, relay);
+		clogged |= relay->alive && relay->sink.count > 0 && is_clogged(relay);
 		someone_works |=
 		    relay->alive && relay->holds && relay->report.state == OB_STATE_RUNNING;
 	}

@@ -65,16 +65,18 @@ receive_request_completed(void *closure, struct MHD_Connection *connection, void
 void
 receive_requests_free(struct receive_server *server)
 {
-	struct ob_list *link;
+	struct ob_list *next;
 
-	while ((link = ob_list_pop_front(&server->spare)) != NULL) {
+	for (struct ob_list *link = server->spare.next; link != &server->spare; link = next) {
 		struct receive_request *request =
 		    OB_CONTAINER_OF(link, struct receive_request, link);
 
+		next = link->next;
 		ob_buf_free(&request->body);
 		receive_arrival_free(&request->arrival);
 		free(request);
 	}
+	ob_list_init(&server->spare);
 }
 
 /* ---- judging what came ---- */

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""A database on its way to an outbox: what is made, what is refused, and in which words.
+
+usage: test_cli_database.py [NAME...]     environment: OUTBOX_BUILD
+"""
+import os
+import pathlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+
+from commands import DEADLINE_S, OUTBOX, case, main, outbox, refused  # noqa: E402
+
+
+@case
+def a_missing_database_says_how_to_make_one(shop):
+    url = f"sqlite:{shop.file('none.db')}"
+    for words in (["status", url], ["relay", url, "--to", "null:"], ["publish", url, "--topic", "t"], ["tail", url],
+                  ["dead", "list", url], ["pause", url, "x"], ["migrate", url], ["show", url, "x"],
+                  ["replay", url, "x", "--since", "1h"]):
+        refused(4, ["there is no such database", "outbox init"], *words)
+    assert not shop.file("none.db").exists(), "asking must not make a file"
+
+
+@case
+def a_directory_is_no_database(shop):
+    refused(3, "directory", "status", f"sqlite:{shop.path.parent}")
+    refused(3, "directory", "init", f"sqlite:{shop.path.parent}")
+
+
+@case
+def a_path_without_a_scheme_is_answered_with_the_url(shop):
+    refused(3, f"write sqlite:{shop.path}", "status", str(shop.path))
+    refused(3, f"write sqlite:{shop.path}", "relay", str(shop.path), "--to", "null:")
+
+
+@case
+def permissions_are_told_in_words(shop):
+    program = shop.file("outbox")
+    shutil.copy(OUTBOX, program)
+    directory = shop.path.parent
+    os.chmod(directory, 0o755)
+    os.chmod(program, 0o755)
+    os.chmod(shop.path, 0o000)
+    refused(4, "may not be read", "status", shop.url, nobody=True, program=program)
+    os.chmod(shop.path, 0o444)
+    refused(4, "may not be written", "publish", shop.url, "--topic", "t", nobody=True, program=program)
+    refused(4, "may not be written", "relay", shop.url, "--to", "null:", nobody=True, program=program)
+    os.chmod(directory, 0o555)
+    refused(4, "new.db", "init", f"sqlite:{directory}/new.db", nobody=True, program=program)
+    os.chmod(directory, 0o755)
+
+
+@case
+def a_database_without_our_tables_is_left_alone(shop):
+    path = shop.file("other.db")
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE orders (n)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    for words in (["status"], ["tail"], ["dead", "list"]):
+        refused(6, "outbox init", *words, f"sqlite:{path}")
+    refused(6, "outbox init", "relay", f"sqlite:{path}", "--to", "null:")
+    refused(6, "outbox init", "publish", f"sqlite:{path}", "--topic", "t", "--payload", "x")
+    assert path.read_bytes() == before, "a refused command must write nothing"
+    outbox("init", f"sqlite:{path}")
+    outbox("status", f"sqlite:{path}")
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+    db.close()
+
+
+@case
+def a_file_that_is_no_database_is_left_alone(shop):
+    path = shop.file("text.db")
+    path.write_text("this is no database, it is a letter to a friend\n" * 50)
+    before = path.read_bytes()
+    for words in (["status"], ["init"], ["migrate"]):
+        refused(3, "not an SQLite database", *words, f"sqlite:{path}")
+    assert path.read_bytes() == before
+
+
+@case
+def a_newer_schema_is_refused(shop):
+    shop.sql("INSERT INTO outbox_schema (version, name) VALUES (1000, 'from the future')")
+    for words in (["status"], ["migrate"], ["init"], ["tail"]):
+        refused(6, "newer", *words, shop.url)
+    refused(6, "newer", "relay", shop.url, "--to", "null:")
+    refused(6, "newer", "publish", shop.url, "--topic", "t", "--payload", "x")
+
+
+@case
+def wrong_column_types_are_refused_with_what_mends_them(shop):
+    shop.publish("--topic", "t", "--payload", "kept")
+    shop.sql("ALTER TABLE outbox_message RENAME COLUMN topic TO subject")
+    for words in (["status"], ["tail"]):
+        refused(6, ["no column topic", "ALTER TABLE"], *words, shop.url)
+    refused(6, "no column topic", "relay", shop.url, "--to", "null:")
+    shop.sql("ALTER TABLE outbox_message RENAME COLUMN subject TO topic")
+    assert shop.count() == 1
+    outbox("status", shop.url)
+
+
+@case
+def the_password_of_a_recipient_is_not_kept_in_the_database(shop):
+    # Nothing to send: the recipient need not be there.
+    shop.drain("http://relay:hunter2@127.0.0.1:9/?token=hunter3")
+    shown = outbox("status", shop.url, "--json")
+    assert "127.0.0.1:9" in shown.out, shown.out
+    for path in shop.path.parent.glob(shop.path.name + "*"):
+        assert b"hunter" not in path.read_bytes(), f"the secret stands in {path}"
+    assert "hunter" not in shown.out + outbox("status", shop.url).out
+
+
+@case
+def init_may_be_run_again_and_says_what_is_next(shop):
+    url = f"sqlite:{shop.file('new.db')}"
+    assert "INSERT INTO outbox_message" in outbox("init", url).out
+    assert "already there" in outbox("init", url).out
+
+
+@case
+def two_inits_at_once_are_safe(shop):
+    url = f"sqlite:{shop.file('both.db')}"
+    running = [subprocess.Popen([OUTBOX, "init", url], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(4)]
+    for process in running:
+        _, err = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, err
+    outbox("status", url)
+
+
+@case
+def migrate_tells_and_prints(shop):
+    empty = shop.file("empty.db")
+    db = sqlite3.connect(empty)
+    db.execute("CREATE TABLE orders (n)")
+    db.commit()
+    url = f"sqlite:{empty}"
+    assert "missing" in outbox("migrate", url, "--status", status=6).out
+    assert "CREATE TABLE outbox_message" in outbox("migrate", url, "--dry-run").out
+    assert db.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'outbox%'").fetchone() == (0,)
+    printed = outbox("migrate", url, "--print").out
+    db.executescript(printed)
+    db.close()
+    state = outbox("migrate", url, "--status", "--json").json()
+    assert all(it["applied"] for it in state["migrations"]), state
+    outbox("migrate", url)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

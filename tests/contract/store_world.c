@@ -19,11 +19,14 @@ clock_us(clockid_t clock)
 	return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
 }
 
+/* How far the host's clock was put ahead of the system's. */
+static int64_t ahead_us;
+
 static int64_t
 host_monotonic_us(void *context)
 {
 	(void)context;
-	return clock_us(CLOCK_MONOTONIC);
+	return clock_us(CLOCK_MONOTONIC) + ahead_us;
 }
 
 static int64_t
@@ -67,6 +70,12 @@ world_sleep_ms(int64_t ms)
 	struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
 	nanosleep(&time, NULL);
+}
+
+void
+world_pass_ms(int64_t ms)
+{
+	ahead_us += ms * 1000;
 }
 
 void

@@ -65,6 +65,8 @@ extern const struct ob_host world_host;
 /* Milliseconds that only rise. */
 int64_t world_now_ms(void);
 void world_sleep_ms(int64_t ms);
+/* Puts the host's clock forward, where the store asks only that: no other thread may be in a store. */
+void world_pass_ms(int64_t ms);
 
 /* A world with migrated tables and instance 0 open; the test's state. */
 int world_setup(void **state);

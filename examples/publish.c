@@ -51,7 +51,7 @@ message_publish(sqlite3 *db, const char *customer, int total)
 
 	snprintf(payload, sizeof(payload), "{\"order\":%lld,\"total\":%d}",
 		 (long long)sqlite3_last_insert_rowid(db), total);
-	const struct ob_sqlite_message message = {
+	const struct ob_new_message message = {
 	    .topic = "orders.placed",
 	    .key = customer,
 	    .content_type = "application/json",

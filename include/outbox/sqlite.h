@@ -3,7 +3,7 @@
  *
  *     sqlite3_exec(db, "BEGIN", ...);
  *     sqlite3_exec(db, "INSERT INTO orders ...", ...);
- *     struct ob_sqlite_message message = {
+ *     struct ob_new_message message = {
  *         .topic = "orders.placed", .key = "alice", .payload = json, .payload_size = strlen(json)};
  *     rc = ob_sqlite_publish(db, &message, 1, NULL, &error);
  *     sqlite3_exec(db, "COMMIT", ...);
@@ -24,39 +24,13 @@
 #define OUTBOX_SQLITE_H
 
 #include <outbox/error.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <outbox/new_message.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 struct sqlite3;
-
-#define OB_NAME_BYTES_MAX    255 /* of id, topic, key, type and content type */
-#define OB_HEADERS_BYTES_MAX (64 * 1024)
-#define OB_PAYLOAD_BYTES_MAX (16 * 1024 * 1024) /* what the relay takes by default */
-
-/*
- * A message to write. Only the topic is required; what is zero takes its default. Texts are UTF-8; id, topic,
- * type and content type hold no control characters.
- */
-struct ob_sqlite_message {
-	const char *topic;   /* required, not empty */
-	const char *key;     /* messages with one key keep their order; NULL or "": none */
-	const char *type;    /* NULL: the topic serves */
-	const void *payload; /* any bytes; NULL: a tombstone, "" with size 0: an empty payload */
-	size_t payload_size; /* bytes */
-	const char *content_type; /* NULL: the format's default, "application/json" for most */
-	const char *headers;      /* a JSON object whose values are strings; NULL: none */
-	int64_t deliver_after_us; /* microseconds since 1970 UTC; 0: at once */
-	const char *id;           /* NULL: a new UUID of version 7 */
-};
-
-/* The id of a message that was written, NUL-terminated. */
-struct ob_message_id {
-	char text[OB_NAME_BYTES_MAX + 1];
-};
 
 /*
  * Writes `count` messages, all or none, in their order. Every message is checked before the database is touched.
@@ -70,7 +44,7 @@ struct ob_message_id {
  *   OB_DENIED       the database is read only, or an authorizer forbids it
  *   OB_NOMEM, OB_FAILED
  */
-OB_API int ob_sqlite_publish(struct sqlite3 *db, const struct ob_sqlite_message *messages,
+OB_API int ob_sqlite_publish(struct sqlite3 *db, const struct ob_new_message *messages,
 			     size_t count, struct ob_message_id *ids, struct ob_error *error);
 
 /*
@@ -82,7 +56,7 @@ struct ob_sqlite_publisher;
 OB_API int ob_sqlite_publisher_new(struct sqlite3 *db, struct ob_sqlite_publisher **publisher,
 				   struct ob_error *error);
 OB_API int ob_sqlite_publisher_publish(struct ob_sqlite_publisher *publisher,
-				       const struct ob_sqlite_message *messages, size_t count,
+				       const struct ob_new_message *messages, size_t count,
 				       struct ob_message_id *ids, struct ob_error *error);
 /* Safe with NULL. */
 OB_API void ob_sqlite_publisher_free(struct ob_sqlite_publisher *publisher);

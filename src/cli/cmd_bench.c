@@ -117,17 +117,17 @@ static int
 batch_write(const struct bench *it, struct ob_url_writer *writer, const char *payload,
 	    int64_t first, int64_t count, struct ob_error *error)
 {
-	struct ob_sqlite_message messages[BATCH];
+	struct ob_new_message messages[BATCH];
 	char keys[BATCH][32];
 
 	for (int64_t i = 0; i < count; i++) {
 		(void)snprintf(keys[i], sizeof(keys[i]), "key-%" PRId64,
 			       (first + i) % it->options->keys);
 		messages[i] =
-		    (struct ob_sqlite_message){.topic = "bench",
-					       .key = keys[i],
-					       .payload = payload,
-					       .payload_size = (size_t)it->options->payload_bytes};
+		    (struct ob_new_message){.topic = "bench",
+					    .key = keys[i],
+					    .payload = payload,
+					    .payload_size = (size_t)it->options->payload_bytes};
 	}
 	return ob_sqlite_publisher_publish(writer->publisher, messages, (size_t)count, NULL, error);
 }

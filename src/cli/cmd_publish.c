@@ -71,7 +71,7 @@ stdin_read(struct ob_buf *out, struct ob_error *error)
 
 /* From --payload, --payload-file, --tombstone, or stdin when none of them was given. */
 static int
-payload_read(const struct ob_cli *cli, struct ob_sqlite_message *message, struct ob_buf *bytes,
+payload_read(const struct ob_cli *cli, struct ob_new_message *message, struct ob_buf *bytes,
 	     struct ob_error *error)
 {
 	const struct publish_options *options = cli->options;
@@ -145,12 +145,12 @@ static int
 one_publish(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct publish_options *options = cli->options;
-	struct ob_sqlite_message message = {.topic = options->topic,
-					    .key = options->key,
-					    .type = options->type,
-					    .content_type = options->content_type,
-					    .headers = options->headers,
-					    .id = options->id};
+	struct ob_new_message message = {.topic = options->topic,
+					 .key = options->key,
+					 .type = options->type,
+					 .content_type = options->content_type,
+					 .headers = options->headers,
+					 .id = options->id};
 	struct ob_url_writer writer = {0};
 	struct ob_message_id id;
 	struct ob_buf bytes;

@@ -52,11 +52,11 @@ order_place(struct ob_url_writer *writer, const struct order *order, bool change
 	    struct ob_error *error)
 {
 	char payload[128];
-	struct ob_sqlite_message message = {.id = order->id,
-					    .topic = "orders.placed",
-					    .key = order->customer,
-					    .content_type = "application/json",
-					    .payload = payload};
+	struct ob_new_message message = {.id = order->id,
+					 .topic = "orders.placed",
+					 .key = order->customer,
+					 .content_type = "application/json",
+					 .payload = payload};
 	int64_t number = 0;
 	int rc = ob_url_writer_run(writer, "BEGIN IMMEDIATE", error);
 

@@ -24,7 +24,7 @@ text_member(const char *name, json_t *value, const char **out, struct ob_error *
 static int
 payload_member(struct ob_message_line *line, json_t *value, struct ob_error *error)
 {
-	struct ob_sqlite_message *message = &line->message;
+	struct ob_new_message *message = &line->message;
 
 	if (json_is_null(value))
 		return OB_OK;
@@ -85,7 +85,7 @@ member_read(struct ob_message_line *line, const char *name, json_t *value, struc
 	static const char *const names[] = {
 	    "topic",          "key",          "partition_key", "type",          "payload",
 	    "payload_base64", "content_type", "headers",       "deliver_after", "id"};
-	struct ob_sqlite_message *message = &line->message;
+	struct ob_new_message *message = &line->message;
 	const char *nearest;
 
 	if (strcmp(name, "topic") == 0)

@@ -2,13 +2,14 @@
 #ifndef OB_CLI_MESSAGE_LINE_H
 #define OB_CLI_MESSAGE_LINE_H
 
-#include <outbox/sqlite.h>
+#include <outbox/error.h>
+#include <outbox/new_message.h>
 
 #include "buf.h"
 
 /* The message points into the memory of the line, until it is freed. */
 struct ob_message_line {
-	struct ob_sqlite_message message;
+	struct ob_new_message message;
 	void *document;
 	char *headers, *payload_text;
 	struct ob_buf payload_bytes;

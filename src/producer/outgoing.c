@@ -1,9 +1,28 @@
 #include "outgoing.h"
 
-#include <outbox/sqlite.h>
 #include <string.h>
 
+#include "text.h"
 #include "utf8.h"
+
+void
+ob_outgoing_fill(struct ob_outgoing *out, const struct ob_new_message *message,
+		 char time[OB_RFC3339_SIZE])
+{
+	*out = (struct ob_outgoing){
+	    .id = ob_bytes_of_text(message->id),
+	    .topic = ob_bytes_of_text(message->topic),
+	    .key = ob_bytes_of_text(message->key),
+	    .type = ob_bytes_of_text(message->type),
+	    .payload = {message->payload, message->payload == NULL ? 0 : message->payload_size},
+	    .content_type = ob_bytes_of_text(message->content_type),
+	    .headers = ob_bytes_of_text(message->headers),
+	};
+	if (message->deliver_after_us != 0) {
+		ob_rfc3339_format(time, message->deliver_after_us);
+		out->deliver_after = ob_bytes_of_text(time);
+	}
+}
 
 static int
 size_check(const char *field, struct ob_bytes value, size_t size_max, struct ob_error *error)
@@ -90,4 +109,35 @@ ob_outgoing_check(const struct ob_outgoing *message, struct ob_error *error)
 	if (rc == OB_OK)
 		rc = headers_check(message->headers, error);
 	return rc;
+}
+
+int
+ob_outgoing_fail_at(struct ob_error *error, size_t index, size_t count, int rc)
+{
+	if (count > 1)
+		ob_error_prefix(error, "message %zu of %zu", index + 1, count);
+	ob_error_prefix(error, "publish");
+	return rc;
+}
+
+int
+ob_outgoing_check_all(const struct ob_new_message *messages, size_t count, struct ob_error *error)
+{
+	char time[OB_RFC3339_SIZE];
+	struct ob_outgoing out;
+
+	for (size_t i = 0; i < count; i++) {
+		int rc;
+
+		ob_outgoing_fill(&out, &messages[i], time);
+		rc = ob_outgoing_check(&out, error);
+		if (rc == OB_OK && messages[i].payload == NULL && messages[i].payload_size != 0)
+			rc = ob_error_set(error, OB_INVALID, "payload: a size of %zu without bytes",
+					  messages[i].payload_size);
+		if (rc == OB_OK && messages[i].deliver_after_us < 0)
+			rc = ob_error_set(error, OB_INVALID, "deliver_after: before 1970");
+		if (rc != OB_OK)
+			return ob_outgoing_fail_at(error, i, count, rc);
+	}
+	return OB_OK;
 }

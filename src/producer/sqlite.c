@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rfc3339.h"
-#include "text.h"
 #include "writer.h"
 
 struct ob_sqlite_publisher {
@@ -12,68 +10,16 @@ struct ob_sqlite_publisher {
 	sqlite3_stmt *insert;
 };
 
-/* `time` must live as long as the message does. */
-static void
-outgoing_fill(struct ob_outgoing *out, const struct ob_sqlite_message *message,
-	      char time[OB_RFC3339_SIZE])
-{
-	*out = (struct ob_outgoing){
-	    .id = ob_bytes_of_text(message->id),
-	    .topic = ob_bytes_of_text(message->topic),
-	    .key = ob_bytes_of_text(message->key),
-	    .type = ob_bytes_of_text(message->type),
-	    .payload = {message->payload, message->payload == NULL ? 0 : message->payload_size},
-	    .content_type = ob_bytes_of_text(message->content_type),
-	    .headers = ob_bytes_of_text(message->headers),
-	};
-	if (message->deliver_after_us != 0) {
-		ob_rfc3339_format(time, message->deliver_after_us);
-		out->deliver_after = ob_bytes_of_text(time);
-	}
-}
-
-/* Tells which one of several is meant. */
 static int
-fail_at(struct ob_error *error, size_t index, size_t count, int rc)
-{
-	if (count > 1)
-		ob_error_prefix(error, "message %zu of %zu", index + 1, count);
-	ob_error_prefix(error, "publish");
-	return rc;
-}
-
-static int
-messages_check(const struct ob_sqlite_message *messages, size_t count, struct ob_error *error)
-{
-	char time[OB_RFC3339_SIZE];
-	struct ob_outgoing out;
-
-	for (size_t i = 0; i < count; i++) {
-		int rc;
-
-		outgoing_fill(&out, &messages[i], time);
-		rc = ob_outgoing_check(&out, error);
-		if (rc == OB_OK && messages[i].payload == NULL && messages[i].payload_size != 0)
-			rc = ob_error_set(error, OB_INVALID, "payload: a size of %zu without bytes",
-					  messages[i].payload_size);
-		if (rc == OB_OK && messages[i].deliver_after_us < 0)
-			rc = ob_error_set(error, OB_INVALID, "deliver_after: before 1970");
-		if (rc != OB_OK)
-			return fail_at(error, i, count, rc);
-	}
-	return OB_OK;
-}
-
-static int
-message_write(sqlite3_stmt *insert, const struct ob_sqlite_message *message,
-	      struct ob_message_id *id, struct ob_error *error)
+message_write(sqlite3_stmt *insert, const struct ob_new_message *message, struct ob_message_id *id,
+	      struct ob_error *error)
 {
 	char time[OB_RFC3339_SIZE];
 	struct ob_message_id made;
 	struct ob_outgoing out;
 	int rc = OB_OK;
 
-	outgoing_fill(&out, message, time);
+	ob_outgoing_fill(&out, message, time);
 	if (message->id == NULL) {
 		rc = ob_uuid7(made.text, error);
 		out.id = (struct ob_bytes){made.text, OB_UUID_TEXT_SIZE - 1};
@@ -111,45 +57,45 @@ savepoint_undo(sqlite3 *db)
 }
 
 static int
-messages_write(sqlite3 *db, sqlite3_stmt *insert, const struct ob_sqlite_message *messages,
+messages_write(sqlite3 *db, sqlite3_stmt *insert, const struct ob_new_message *messages,
 	       size_t count, struct ob_message_id *ids, struct ob_error *error)
 {
 	int rc;
 
 	if (count == 1) {
 		rc = message_write(insert, messages, ids, error);
-		return rc == OB_OK ? OB_OK : fail_at(error, 0, 1, rc);
+		return rc == OB_OK ? OB_OK : ob_outgoing_fail_at(error, 0, 1, rc);
 	}
 	rc = savepoint_run(db, "SAVEPOINT outbox_publish", error);
 	if (rc != OB_OK)
-		return fail_at(error, 0, 1, rc);
+		return ob_outgoing_fail_at(error, 0, 1, rc);
 	for (size_t i = 0; i < count; i++) {
 		rc = message_write(insert, &messages[i], ids == NULL ? NULL : &ids[i], error);
 		if (rc != OB_OK) {
 			savepoint_undo(db);
-			return fail_at(error, i, count, rc);
+			return ob_outgoing_fail_at(error, i, count, rc);
 		}
 	}
 	rc = savepoint_run(db, "RELEASE outbox_publish", error);
 	if (rc != OB_OK) {
 		savepoint_undo(db);
-		return fail_at(error, 0, 1, rc);
+		return ob_outgoing_fail_at(error, 0, 1, rc);
 	}
 	return OB_OK;
 }
 
 int
-ob_sqlite_publish(sqlite3 *db, const struct ob_sqlite_message *messages, size_t count,
+ob_sqlite_publish(sqlite3 *db, const struct ob_new_message *messages, size_t count,
 		  struct ob_message_id *ids, struct ob_error *error)
 {
 	sqlite3_stmt *insert = NULL;
-	int rc = messages_check(messages, count, error);
+	int rc = ob_outgoing_check_all(messages, count, error);
 
 	if (rc != OB_OK || count == 0)
 		return rc;
 	rc = ob_writer_prepare(db, false, &insert, error);
 	if (rc != OB_OK)
-		return fail_at(error, 0, 1, rc);
+		return ob_outgoing_fail_at(error, 0, 1, rc);
 	rc = messages_write(db, insert, messages, count, ids, error);
 	(void)sqlite3_finalize(insert);
 	return rc;
@@ -168,7 +114,7 @@ ob_sqlite_publisher_new(sqlite3 *db, struct ob_sqlite_publisher **publisher, str
 	rc = ob_writer_prepare(db, true, &made->insert, error);
 	if (rc != OB_OK) {
 		ob_sqlite_publisher_free(made);
-		return fail_at(error, 0, 1, rc);
+		return ob_outgoing_fail_at(error, 0, 1, rc);
 	}
 	*publisher = made;
 	return OB_OK;
@@ -176,10 +122,10 @@ ob_sqlite_publisher_new(sqlite3 *db, struct ob_sqlite_publisher **publisher, str
 
 int
 ob_sqlite_publisher_publish(struct ob_sqlite_publisher *publisher,
-			    const struct ob_sqlite_message *messages, size_t count,
+			    const struct ob_new_message *messages, size_t count,
 			    struct ob_message_id *ids, struct ob_error *error)
 {
-	int rc = messages_check(messages, count, error);
+	int rc = ob_outgoing_check_all(messages, count, error);
 
 	if (rc != OB_OK || count == 0)
 		return rc;

@@ -27,7 +27,7 @@ static void
 test_reads_every_member(void **state)
 {
 	struct ob_message_line line;
-	const struct ob_sqlite_message *message = &line.message;
+	const struct ob_new_message *message = &line.message;
 
 	(void)state;
 	assert_int_equal(

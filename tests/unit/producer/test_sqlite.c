@@ -25,7 +25,7 @@ static void
 test_writes_all_fields(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message message = {
+	const struct ob_new_message message = {
 	    .topic = "orders.placed",
 	    .key = "alice",
 	    .type = "placed",
@@ -53,7 +53,7 @@ static void
 test_what_is_left_out_is_null_and_the_id_is_made(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message message = {.topic = "t"};
+	const struct ob_new_message message = {.topic = "t"};
 	struct ob_message_id id;
 
 	assert_int_equal(ob_sqlite_publish(db, &message, 1, &id, NULL), OB_OK);
@@ -70,7 +70,7 @@ static void
 test_bytes_stay_bytes(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message messages[] = {
+	const struct ob_new_message messages[] = {
 	    {.topic = "t", .payload = "", .payload_size = 0},
 	    {.topic = "t", .payload = "a\0b", .payload_size = 3},
 	    {.topic = "t", .payload = "\xff\xfe", .payload_size = 2},
@@ -84,7 +84,7 @@ test_bytes_stay_bytes(void **state)
 }
 
 struct refusal {
-	struct ob_sqlite_message message;
+	struct ob_new_message message;
 	enum ob_code code;
 	const char *says;
 };
@@ -117,7 +117,7 @@ test_checks_before_it_touches_the_database(void **state)
 	    {{.topic = "t", .payload_size = 1}, OB_INVALID, "payload: a size of 1 without bytes"},
 	    {{.topic = "t", .deliver_after_us = -1}, OB_INVALID, "deliver_after"},
 	};
-	struct ob_sqlite_message pair[2] = {{.topic = "t"}};
+	struct ob_new_message pair[2] = {{.topic = "t"}};
 
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
 		struct ob_error error = {0};
@@ -130,7 +130,7 @@ test_checks_before_it_touches_the_database(void **state)
 		    strstr(error.text, refusals[i].says) == NULL)
 			fail_msg("%s: %s", refusals[i].says, error.text);
 	}
-	const struct ob_sqlite_message greatest = {
+	const struct ob_new_message greatest = {
 	    .topic = "t", .payload = large, .payload_size = OB_PAYLOAD_BYTES_MAX};
 	assert_int_equal(ob_sqlite_publish(*state, &greatest, 1, NULL, NULL), OB_OK);
 }
@@ -139,8 +139,8 @@ static void
 test_an_error_leaves_the_transaction_usable(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message messages[] = {{.topic = "one"}, {.topic = "refused"}};
-	const struct ob_sqlite_message good = {.topic = "good"};
+	const struct ob_new_message messages[] = {{.topic = "one"}, {.topic = "refused"}};
+	const struct ob_new_message good = {.topic = "good"};
 	struct ob_error error;
 
 	sql_run(db, "CREATE TABLE orders (n); BEGIN; INSERT INTO orders VALUES (1)");
@@ -159,7 +159,7 @@ static void
 test_never_ends_the_transaction_of_the_application(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message messages[] = {{.topic = "one"}, {.topic = "two"}};
+	const struct ob_new_message messages[] = {{.topic = "one"}, {.topic = "two"}};
 
 	sql_run(db, "BEGIN");
 	assert_int_equal(ob_sqlite_publish(db, messages, 2, NULL, NULL), OB_OK);
@@ -176,7 +176,7 @@ static void
 test_says_how_to_mend_a_missing_table(void **state)
 {
 	sqlite3 *db;
-	const struct ob_sqlite_message message = {.topic = "t"};
+	const struct ob_new_message message = {.topic = "t"};
 	struct ob_sqlite_publisher *publisher;
 	struct ob_error error;
 
@@ -193,7 +193,7 @@ static void
 test_a_publisher_is_used_again_after_errors(void **state)
 {
 	sqlite3 *db = *state;
-	const struct ob_sqlite_message messages[] = {{.topic = "one"}, {.topic = "refused"}};
+	const struct ob_new_message messages[] = {{.topic = "one"}, {.topic = "refused"}};
 	struct ob_sqlite_publisher *publisher;
 
 	assert_int_equal(ob_sqlite_publisher_new(db, &publisher, NULL), OB_OK);
@@ -212,7 +212,7 @@ static void
 test_a_busy_and_a_read_only_database_say_so(void **state)
 {
 	char path[] = "/tmp/ob-producer-XXXXXX";
-	const struct ob_sqlite_message message = {.topic = "t"};
+	const struct ob_new_message message = {.topic = "t"};
 	struct ob_error error;
 	sqlite3 *ours, *other, *reader;
 	int fd = mkstemp(path);
@@ -232,7 +232,7 @@ test_a_busy_and_a_read_only_database_say_so(void **state)
 	assert_int_equal(sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
 	assert_int_equal(ob_sqlite_publish(reader, &message, 1, NULL, &error), OB_DENIED);
 	sql_run(ours, "PRAGMA max_page_count = 1");
-	const struct ob_sqlite_message large = {.topic = "t", .payload = path, .payload_size = 10};
+	const struct ob_new_message large = {.topic = "t", .payload = path, .payload_size = 10};
 	int rc = OB_OK;
 	for (int i = 0; rc == OB_OK && i < 10000; i++)
 		rc = ob_sqlite_publish(ours, &large, 1, NULL, &error);
@@ -272,7 +272,7 @@ static void
 test_out_of_memory_is_an_error_like_any_other(void **state)
 {
 	static char payload[100000];
-	const struct ob_sqlite_message messages[] = {
+	const struct ob_new_message messages[] = {
 	    {.topic = "one"},
 	    {.topic = "two", .payload = payload, .payload_size = sizeof(payload)}};
 	sqlite3 *db = *state;
@@ -307,7 +307,7 @@ test_out_of_memory_is_an_error_like_any_other(void **state)
 static void *
 thread_publish(void *path)
 {
-	const struct ob_sqlite_message message = {.topic = "t", .key = "k"};
+	const struct ob_new_message message = {.topic = "t", .key = "k"};
 	void *failed = path;
 	sqlite3 *db;
 

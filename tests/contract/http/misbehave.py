@@ -165,7 +165,10 @@ class Driver:
         return receipts[0]
 
     def close(self):
-        self.child.stdin.close()
+        try:
+            self.child.stdin.close()
+        except BrokenPipeError:  # it ended by itself, with a line of ours unread
+            pass
         rest = self.child.stdout.read().decode()
         status = self.child.wait(DEADLINE_S)
         assert status == 0, f"the driver ended with {status}"

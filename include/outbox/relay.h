@@ -159,7 +159,8 @@ OB_API void ob_relay_reopen(struct ob_relay *relay);
 OB_API void ob_relay_poke(struct ob_relay *relay, const char *subscription);
 
 /* Waits until all subscriptions have ended, at most `timeout_ms` (-1: for ever). OB_OK, OB_BUSY
-   when the time is up, or the code and text of the first subscription that ended by an error. */
+   when the time is up, or the code and text of the first subscription that ended by an error
+   (OB_UNREACHABLE: its recipient is gone for good, as the reader of `stdout:` may be). */
 OB_API int ob_relay_wait(struct ob_relay *relay, int64_t timeout_ms, struct ob_error *error);
 
 /* A descriptor that becomes readable when all subscriptions have ended, for programs with a loop of

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define OB_SINK_CONTRACT 1
+#define OB_SINK_CONTRACT 2
 
 enum ob_fate {
 	OB_FATE_UNKNOWN = 0, /* may or may not have arrived; retried, counts as a try */
@@ -128,6 +128,10 @@ struct ob_sink_ops {
 		     struct ob_error *error);
 	/* Open files and certificates again (SIGHUP). May be NULL. */
 	void (*reopen)(struct ob_sink *sink);
+	/* Whether the recipient went away for good, as of the last poll: whoever reads a pipe that was inherited does not
+	   come back. The relay then settles what is known and ends the subscription, with this code and text. OB_OK: no.
+	   NULL: a recipient that is away may always come back. */
+	int (*gone)(const struct ob_sink *sink, struct ob_error *error);
 };
 
 /* "sent", "retry" ... Never NULL. */

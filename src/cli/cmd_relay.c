@@ -197,6 +197,9 @@ relay_run(struct ob_cli *cli, struct ob_error *error)
 		/* Asked twice: what is in flight is unknown and will be sent again under its id. */
 		if (killed_by != 0)
 			_exit(128 + killed_by);
+		/* A database that cannot be reached any more is waited for. */
+		cli->exit_status =
+		    rc == OB_UNREACHABLE ? OB_EXIT_SINK : ob_database_exit_of(cli, rc);
 		summary_say(&log, relay);
 	}
 	ob_signals_close(&signals);

@@ -161,7 +161,7 @@ on_runner_changed(void *context)
 
 	pthread_mutex_lock(&relay->lock);
 	for (size_t i = 0; i < relay->count; i++)
-		if (ob_runner_phase(relay->entries[i]->runner, NULL) != OB_RUNNER_ENDED)
+		if (ob_runner_phase(relay->entries[i]->runner, NULL) < OB_RUNNER_ENDED)
 			running = true;
 	/* It stays readable from then on. It can only fail for being so already. */
 	if (!running)
@@ -243,7 +243,8 @@ ob_relay_add(struct ob_relay *relay, const struct ob_relay_subscription *subscri
 	return OB_OK;
 }
 
-/* The first of those that ended by an error; OB_OK if none did. `*busy`: some are still in a phase before `phase`. */
+/* The first of those that ended by an error, where running is awaited of those that never ran; OB_OK if there is none.
+   `*busy`: some are still in a phase before `phase`. */
 static int
 look(struct ob_relay *relay, enum ob_runner_phase phase, bool *busy, struct ob_error *error)
 {
@@ -256,7 +257,8 @@ look(struct ob_relay *relay, enum ob_runner_phase phase, bool *busy, struct ob_e
 
 		if (at < phase)
 			*busy = true;
-		if (at == OB_RUNNER_ENDED && its.code != OB_OK && first.code == OB_OK)
+		if (first.code == OB_OK &&
+		    (at == OB_RUNNER_FAILED || (at == OB_RUNNER_ENDED && phase == at)))
 			first = its;
 	}
 	if (first.code != OB_OK && error != NULL)

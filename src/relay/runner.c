@@ -14,8 +14,9 @@
 #define BATCHES_MAX 512
 /* A line about the store at most so often when it says the same again and again. */
 #define SAME_ERROR_EVERY_MS 30000
-#define UNTIL_IDLE_DRAIN_MS 30000
-#define NEVER               INT64_MAX
+/* A drain that nobody asked for: when all is sent, or the recipient is gone. */
+#define OWN_DRAIN_MS 30000
+#define NEVER        INT64_MAX
 
 /* ---- batches ---- */
 
@@ -42,15 +43,21 @@ batch_give_back(struct ob_runner *runner, struct ob_batch *batch)
 /* ---- the end ---- */
 
 static void
+set_error(struct ob_runner *runner, enum ob_code code, const char *text)
+{
+	pthread_mutex_lock(&runner->lock);
+	ob_error_set(&runner->error, code, "%s", text);
+	ob_error_prefix(&runner->error, "subscription %s", runner->config.subscription->name);
+	pthread_mutex_unlock(&runner->lock);
+}
+
+static void
 fail(struct ob_runner *runner, enum ob_code code, const char *text)
 {
 	if (runner->failed)
 		return;
 	runner->failed = true;
-	pthread_mutex_lock(&runner->lock);
-	ob_error_set(&runner->error, code, "%s", text);
-	ob_error_prefix(&runner->error, "subscription %s", runner->config.subscription->name);
-	pthread_mutex_unlock(&runner->lock);
+	set_error(runner, code, text);
 }
 
 /* ---- what the engine wants ---- */
@@ -292,7 +299,7 @@ end_when_idle(struct ob_runner *runner)
 		return;
 	/* What is parked and never due awaits a person. */
 	if (stats->parked_rows_now == 0 || !stats->due_later)
-		begin_drain(runner, ob_now_ms() + UNTIL_IDLE_DRAIN_MS);
+		begin_drain(runner, ob_now_ms() + OWN_DRAIN_MS);
 }
 
 /* ---- the loop ---- */
@@ -347,12 +354,26 @@ crash_between_sent_and_receipt(const struct ob_runner *runner, size_t count)
 #define crash_between_sent_and_receipt(runner, count) ((void)0)
 #endif
 
+/* Before the engine hears of it: nothing is probed or told of a recipient that does not come back. */
+static void
+end_when_gone(struct ob_runner *runner)
+{
+	struct ob_error error = {0};
+
+	if (runner->draining || runner->sink.ops->gone == NULL ||
+	    runner->sink.ops->gone(runner->sink.sink, &error) == OB_OK)
+		return;
+	set_error(runner, error.code, error.text);
+	begin_drain(runner, ob_now_ms() + OWN_DRAIN_MS);
+}
+
 static void
 poll_sink(struct ob_runner *runner)
 {
 	size_t count = runner->sink.ops->poll(runner->sink.sink, poll_timeout(runner),
 					      runner->receipts, RECEIPTS_MAX);
 
+	end_when_gone(runner);
 	crash_between_sent_and_receipt(runner, count);
 	if (count > 0)
 		step(runner, (struct ob_event){.kind = OB_EVENT_RECEIPTS,
@@ -527,7 +548,7 @@ set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
 {
 	pthread_mutex_lock(&runner->lock);
 	runner->phase = phase;
-	if (phase == OB_RUNNER_ENDED)
+	if (phase >= OB_RUNNER_ENDED)
 		ob_text_copy(runner->stats.state, sizeof(runner->stats.state), "ended");
 	pthread_mutex_unlock(&runner->lock);
 	runner->config.changed(runner->config.context);
@@ -555,6 +576,7 @@ void *
 ob_runner_main(void *argument)
 {
 	struct ob_runner *runner = argument;
+	enum ob_runner_phase end = OB_RUNNER_FAILED;
 	struct ob_error error = {0};
 	int code = open_all(runner, &error);
 
@@ -563,8 +585,9 @@ ob_runner_main(void *argument)
 	} else {
 		set_phase(runner, OB_RUNNER_RUNNING);
 		loop(runner);
+		end = OB_RUNNER_ENDED;
 	}
 	close_all(runner);
-	set_phase(runner, OB_RUNNER_ENDED);
+	set_phase(runner, end);
 	return NULL;
 }

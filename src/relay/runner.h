@@ -26,7 +26,13 @@ struct ob_runner_config {
 	void *context;
 };
 
-enum ob_runner_phase { OB_RUNNER_NEW = 0, OB_RUNNER_STARTING, OB_RUNNER_RUNNING, OB_RUNNER_ENDED };
+enum ob_runner_phase {
+	OB_RUNNER_NEW = 0,
+	OB_RUNNER_STARTING,
+	OB_RUNNER_RUNNING,
+	OB_RUNNER_ENDED,  /* after it ran, however short */
+	OB_RUNNER_FAILED, /* ended before it ran */
+};
 
 /* Checks what can be checked without asking anyone. */
 int ob_runner_new(const struct ob_runner_config *config, struct ob_runner **runner,

@@ -7,6 +7,9 @@
  * one stream, and what comes behind a line that failed was not written. (Unless the reader goes
  * away and another one takes its place on the same descriptor, which then begins anew.)
  *
+ * A reader that has gone (`| head -1`) does not come back, so it ends the subscription, also while
+ * there is nothing to write.
+ *
  * Writing never waits, though the descriptor may be a blocking one that we share with others: a
  * pipe takes PIPE_BUF bytes without waiting when poll says that it is writable (POSIX, write).
  *
@@ -17,6 +20,7 @@
 #include <outbox/store.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -54,6 +58,7 @@ struct stdout_sink {
 	uint64_t formatted;     /* position behind the last line in `lines` */
 	uint64_t to_format;     /* how many of the waiting tickets are in `lines` */
 	int64_t progress_at_us; /* when something was written last, or began to wait */
+	bool gone;              /* nobody can read what is written */
 	char text[OB_REASON_TEXT_MAX];
 };
 
@@ -135,6 +140,7 @@ stdout_fail(struct stdout_sink *out, int number)
 	bool full = number == ENOSPC || number == EDQUOT;
 	enum ob_fate fate = gone ? OB_FATE_BLOCKED : OB_FATE_DOWN;
 
+	out->gone = gone;
 	snprintf(out->text, sizeof(out->text), "%s",
 		 number == EPIPE ? "nobody reads the output any more" : strerror(number));
 	stdout_give_up(out, fate, fate,
@@ -202,6 +208,7 @@ stdout_write(struct stdout_sink *out)
 		}
 		out->lines_at += (size_t)done;
 		out->written += (uint64_t)done;
+		out->gone = false;
 		out->progress_at_us = stdout_now_us(out);
 		stdout_answer_written(out);
 	}
@@ -252,12 +259,30 @@ stdout_work(struct stdout_sink *out, int timeout_ms)
 	}
 }
 
+/* With nothing to write: waits until somebody wakes us, the reader goes away or the time is up. */
+static void
+stdout_idle(struct stdout_sink *out, int timeout_ms)
+{
+	struct pollfd fds[] = {{.fd = out->wake.fd, .events = POLLIN}, {.fd = out->fd}};
+
+	if (out->gone) {
+		ob_wake_wait(&out->wake, timeout_ms);
+		return;
+	}
+	if (poll(fds, 2, timeout_ms) <= 0)
+		return;
+	if ((fds[0].revents & POLLIN) != 0)
+		ob_wake_clear(&out->wake);
+	out->gone = (fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+}
+
 static int
 stdout_open(struct ob_sink *sink, const struct ob_sink_config *config, struct ob_error *error)
 {
 	struct stdout_sink *out = (struct stdout_sink *)sink;
 	const struct stdout_options *options = config->options;
 	struct stat status;
+	int flags;
 
 	ob_buf_init(&out->lines, OB_JSON_LINE_MAX);
 	ob_buf_init(&out->scratch, OB_JSON_LINE_MAX);
@@ -266,9 +291,15 @@ stdout_open(struct ob_sink *sink, const struct ob_sink_config *config, struct ob
 	if (strcmp(config->url, "stdout:") != 0)
 		return ob_error_set(error, OB_CONFIG,
 				    "sink %s: nothing may stand behind \"stdout:\"", config->url);
-	if (fstat(out->fd, &status) != 0)
+	flags = fcntl(out->fd, F_GETFL);
+	if (flags < 0 || fstat(out->fd, &status) != 0)
 		return ob_error_set(error, OB_CONFIG, "sink stdout: descriptor %d: %s", out->fd,
 				    strerror(errno));
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return ob_error_set(error, OB_CONFIG,
+				    "sink stdout: descriptor %d is closed, or open only for "
+				    "reading: give the output somewhere to go",
+				    out->fd);
 	out->is_file = S_ISREG(status.st_mode);
 	if (!ob_tickets_open(&out->tickets, (uint32_t)options->in_flight))
 		return ob_error_set(error, OB_NOMEM, "sink stdout: no memory");
@@ -319,7 +350,7 @@ stdout_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, s
 		/* The rest of a line whose message was given up waits for the next submit. */
 		if (ob_tickets_next(&out->tickets) == NULL) {
 			if (timeout_ms != 0)
-				ob_wake_wait(&out->wake, timeout_ms);
+				stdout_idle(out, timeout_ms);
 		} else {
 			ob_sigpipe_begin(&guard);
 			stdout_work(out, timeout_ms);
@@ -342,13 +373,23 @@ stdout_cancel(struct ob_sink *sink)
 		       NULL);
 }
 
+static int
+stdout_gone(const struct ob_sink *sink, struct ob_error *error)
+{
+	if (!((const struct stdout_sink *)sink)->gone)
+		return OB_OK;
+	return ob_error_set(error, OB_UNREACHABLE,
+			    "sink stdout: nobody reads the output any more; what it did not take "
+			    "is kept for the next relay");
+}
+
 static const char *const stdout_schemes[] = {"stdout", NULL};
 
 const struct ob_sink_ops ob_sink_stdout = {
     .contract = OB_SINK_CONTRACT,
     .name = "stdout",
     .schemes = stdout_schemes,
-    .help = "stdout: prints each message as a line of JSON",
+    .help = "stdout: prints each message as a line of JSON; ends when nobody reads them any more",
     .options = stdout_option_table,
     .options_size = sizeof(struct stdout_options),
     .size = sizeof(struct stdout_sink),
@@ -359,4 +400,5 @@ const struct ob_sink_ops ob_sink_stdout = {
     .poll = stdout_poll,
     .wake = stdout_wake,
     .cancel = stdout_cancel,
+    .gone = stdout_gone,
 };

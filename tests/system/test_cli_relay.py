@@ -3,14 +3,18 @@
 
 usage: test_cli_relay.py [NAME...]     environment: OUTBOX_BUILD
 """
+import contextlib
+import json
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
-from commands import DEADLINE_S, Running, arrived, case, main, outbox, refused, wait_until  # noqa: E402
+from commands import (DEADLINE_S, OUTBOX, Running, arrived, case, failure_line, main, outbox, refused,  # noqa: E402
+                      wait_until)
 
 
 @case
@@ -33,6 +37,48 @@ def sigterm_drains_and_ends_well(shop):
         assert shop.subscription()["held"]
     assert relay.process.returncode == 0, relay.err
     assert not shop.subscription()["held"], "the lease must be given up"
+
+
+@contextlib.contextmanager
+def a_reader_that_goes_away(shop):
+    """A relay whose output is read as far as the block does; then the reader is gone."""
+    relay = subprocess.Popen([OUTBOX, "relay", shop.url, "--to", "stdout:"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield relay.stdout
+        relay.stdout.close()
+        assert relay.wait(DEADLINE_S) == 5
+        line = failure_line(relay.stderr.read().decode())
+        assert "stdout" in line and "nobody reads the output any more" in line, line
+    finally:
+        relay.kill()
+
+
+@case
+def a_reader_that_goes_away_ends_the_relay(shop):
+    ids = [shop.publish("--topic", "t", "--key", "k", "--payload", "x" * 20000)[0] for _ in range(30)]
+    with a_reader_that_goes_away(shop) as lines:
+        assert json.loads(lines.readline())["id"] == ids[0]
+    out = shop.file("out.jsonl")
+    shop.drain(f"file:{out}")
+    rest = [line["id"] for line in arrived(out)]
+    assert 0 < len(rest) < 30 and rest == ids[-len(rest):], f"{len(rest)} came with the next relay"
+
+
+@case
+def a_reader_that_goes_away_while_all_is_quiet_ends_the_relay(shop):
+    shop.publish("--topic", "t", "--payload", "x")
+    with a_reader_that_goes_away(shop) as lines:
+        lines.readline()
+    shop.drain("null:")
+    assert not shop.subscription()["held"]
+
+
+@case
+def an_output_that_is_closed_is_not_taken_for_another_file(shop):
+    shop.publish("--topic", "t", "--payload", "x")
+    done = subprocess.run(["sh", "-c", f"exec '{OUTBOX}' relay '{shop.url}' --to stdout: >&-"], stderr=subprocess.PIPE,
+                          timeout=DEADLINE_S)
+    assert done.returncode == 3 and "is closed" in failure_line(done.stderr.decode()), done
 
 
 @case

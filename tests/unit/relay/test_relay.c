@@ -243,6 +243,43 @@ a_recipient_that_is_down_holds_back_only_its_own_subscription(void **state)
 }
 
 static void
+a_reader_that_is_gone_ends_its_own_subscription(void **state)
+{
+	struct ob_relay_subscription piped = subscription("piped", "memory:piped", "stdout:");
+	struct ob_relay_subscription other = subscription("other", "memory:piped", "null:");
+	struct ob_relay_stats stats;
+	struct ob_relay *relay;
+	struct ob_error error;
+	char option[32];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	close(fds[0]);
+	snprintf(option, sizeof(option), "descriptor=%d", fds[1]);
+	piped.sink_options = (const char *const[]){option};
+	piped.sink_option_count = 1;
+	append_many("piped");
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &piped, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &other, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	do {
+		assert_int_equal(ob_relay_stats(relay, 0, &stats), OB_OK);
+		usleep(1000);
+	} while (strcmp(stats.state, "ended") != 0);
+	assert_int_equal(stats.sent, 0);
+	assert_int_equal(ob_relay_stats(relay, 1, &stats), OB_OK);
+	assert_string_not_equal(stats.state, "ended");
+	ob_relay_drain(relay, DEADLINE_MS);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_UNREACHABLE);
+	assert_non_null(strstr(error.text, "subscription piped: sink stdout: nobody reads"));
+	ob_relay_free(relay);
+	close(fds[1]);
+	ob_memory_drop("piped");
+}
+
+static void
 a_stop_ends_at_once_and_gives_up_the_lease(void **state)
 {
 	struct ob_relay *relay = relay_of(NULL, "stop", "null:", 1);
@@ -354,6 +391,7 @@ main(void)
 	    cmocka_unit_test(until_idle_ends_by_itself_with_all_settled),
 	    cmocka_unit_test(a_function_gets_all_in_order_though_some_fail_at_first),
 	    cmocka_unit_test(a_recipient_that_is_down_holds_back_only_its_own_subscription),
+	    cmocka_unit_test(a_reader_that_is_gone_ends_its_own_subscription),
 	    cmocka_unit_test(a_stop_ends_at_once_and_gives_up_the_lease),
 	    cmocka_unit_test(of_two_relays_one_stands_by),
 	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),

@@ -1,10 +1,12 @@
 /* Opening, closing, statements, transactions, and what an error of SQLite means to the caller. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pattern.h"
@@ -246,11 +248,11 @@ ob_sqlite_open(struct ob_store *base, const struct ob_store_config *config, stru
 {
 	struct sqlite_store *store = store_of(base);
 	const char *path = path_of_url(config->url);
-	int code;
 
 	store->options = config->options;
 	store->read_only = config->read_only;
 	store->wake_fd = store->watch_fd = -1;
+	store->watch_main = store->watch_directory = store->watch_wal = -1;
 	if (*path == '\0' || ob_text_starts_with(path, ":memory:") ||
 	    ob_text_starts_with(path, "file:"))
 		return ob_error_set(
@@ -266,10 +268,7 @@ ob_sqlite_open(struct ob_store *base, const struct ob_store_config *config, stru
 	if (store->wake_fd < 0)
 		return ob_error_set(error, OB_LIMIT, "%s: eventfd: %s", store->name,
 				    strerror(errno));
-	code = connection_open(store, config->create, error);
-	if (code == OB_OK)
-		ob_sqlite_watch(store);
-	return code;
+	return connection_open(store, config->create, error);
 }
 
 void
@@ -300,8 +299,6 @@ ob_sqlite_reconnect(struct sqlite_store *store, struct ob_error *error)
 	connection_close(store);
 	code = connection_open(store, false, error);
 	store->in_doubt = code != OB_OK;
-	if (code == OB_OK)
-		ob_sqlite_watch(store);
 	return code;
 }
 
@@ -466,6 +463,15 @@ ob_sqlite_begin_read(struct sqlite_store *store, struct ob_error *error)
 	return run_prepared(store, SQL_BEGIN, "begin", error);
 }
 
+void
+ob_sqlite_sleep(int64_t us)
+{
+	struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+
+	if (us > 0)
+		(void)ppoll(NULL, 0, &time, NULL);
+}
+
 /*
  * The application polls for the lock with pauses that grow, so that a relay which takes it again as soon as it
  * has let go can keep it waiting for long. After each write we stay away for as long as it took.
@@ -480,7 +486,7 @@ write_pause(struct sqlite_store *store)
 	if (pause_us > WRITE_PAUSE_MAX_US)
 		pause_us = WRITE_PAUSE_MAX_US;
 	if (store->write_ended_us != 0 && pause_us >= 1000)
-		sqlite3_sleep((int)(pause_us / 1000));
+		ob_sqlite_sleep(pause_us);
 }
 
 int
@@ -511,6 +517,15 @@ ob_sqlite_end(struct sqlite_store *store, int result, struct ob_error *error)
 		store->write_began_us = 0;
 	}
 	return result;
+}
+
+int
+ob_sqlite_version(struct sqlite_store *store, int64_t *version, struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	int code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
+
+	return code != OB_OK ? code : ob_sqlite_number(store, statement, 0, version, error);
 }
 
 int

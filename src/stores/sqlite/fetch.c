@@ -17,6 +17,9 @@
 #define SCAN_MAX 16384
 /* The clock is asked once in so many rows. */
 #define CLOCK_ROWS 64
+/* While others write, a fetch is followed by a pause so many times as long, but no longer than this. */
+#define READ_PAUSES       4
+#define READ_PAUSE_MAX_US 4000
 
 struct log_read {
 	struct sqlite_store *store;
@@ -479,9 +482,7 @@ fetch_read(struct sqlite_store *store, const struct ob_fetch *fetch, struct ob_b
 	int code = ob_sqlite_fence(store, &now_ms, error);
 
 	if (code == OB_OK)
-		code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
-	if (code == OB_OK)
-		code = ob_sqlite_number(store, statement, 0, &store->version_read, error);
+		code = ob_sqlite_version(store, &store->version_read, error);
 	if (code == OB_OK)
 		code = parked_read(store, fetch, now_ms, batch, error);
 	if (code != OB_OK || fetch->count_max == 0)
@@ -509,14 +510,41 @@ fetch_undo(struct sqlite_store *store, struct ob_reading_point point, struct ob_
 	ob_batch_reset(batch);
 }
 
+/*
+ * While others write, reading takes a share of the time only: a reader in the way keeps the application's
+ * checkpoint from beginning the -wal anew, so that it grows and each commit checkpoints again; and every read
+ * behind a fresh commit syncs what that writer is about to write. Where nobody else has committed since the
+ * last fetch there is no pause.
+ */
+static int
+read_pause(struct sqlite_store *store, struct ob_error *error)
+{
+	const struct ob_host *host = store->base.host;
+	int64_t pause_us = READ_PAUSES * store->read_took_us;
+	int64_t version;
+	int code = ob_sqlite_version(store, &version, error);
+
+	if (code != OB_OK || version == store->version_read)
+		return code;
+	if (pause_us > READ_PAUSE_MAX_US)
+		pause_us = READ_PAUSE_MAX_US;
+	ob_sqlite_sleep(pause_us - (host->monotonic_us(host->context) - store->read_ended_us));
+	return OB_OK;
+}
+
 int
 ob_sqlite_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_batch *batch,
 		struct ob_error *error)
 {
 	struct sqlite_store *store = (struct sqlite_store *)(void *)base;
+	const struct ob_host *host = base->host;
 	struct ob_reading_point point = ob_reading_point(&store->reading);
 	int code = ob_sqlite_lease_look(store, error);
+	int64_t began_us;
 
+	if (code == OB_OK)
+		code = read_pause(store, error);
+	began_us = host->monotonic_us(host->context);
 	if (code == OB_OK)
 		code = ob_sqlite_begin_read(store, error);
 	if (code != OB_OK)
@@ -524,6 +552,8 @@ ob_sqlite_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_b
 	code = ob_sqlite_end(store, fetch_read(store, fetch, batch, error), error);
 	if (code == OB_OK)
 		code = ob_sqlite_make_durable(store, error);
+	store->read_ended_us = host->monotonic_us(host->context);
+	store->read_took_us = store->read_ended_us - began_us;
 	if (code != OB_OK) {
 		fetch_undo(store, point, batch);
 		return code;

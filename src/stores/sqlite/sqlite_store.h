@@ -120,12 +120,13 @@ struct sqlite_store {
 	int64_t seen_position;    /* the last row of the log when it was last read */
 	char day[10];             /* the date of the last created_at, and when that day began */
 	int64_t day_us;
-	int64_t version_read; /* data_version of the last fetch */
-	bool more;            /* the last fetch left rows behind */
+	int64_t version_read;                /* data_version of the last fetch */
+	bool more;                           /* the last fetch left rows behind */
+	int64_t read_took_us, read_ended_us; /* of the last fetch */
 
 	int wake_fd, watch_fd;
-	int watch_directory, watch_main, watch_wal;
-	int64_t quiet_since_us; /* since when nobody else has committed */
+	int watch_directory, watch_main, watch_wal; /* -1: not watched */
+	int64_t quiet_since_us;                     /* since when nobody else has committed */
 	int64_t quiet_version;
 	int64_t trim_took_us, trim_ended_us, trim_version; /* of the last piece of work */
 	int64_t trim_rows;                                 /* of one piece of work */
@@ -164,6 +165,10 @@ int ob_sqlite_begin_write(struct sqlite_store *store, struct ob_error *error);
 /* Ends the transaction: commits when `result` is OB_OK, else rolls back and keeps `result`. */
 int ob_sqlite_end(struct sqlite_store *store, int result, struct ob_error *error);
 
+/* Sleeps for so many microseconds; not at all for 0 or less. */
+void ob_sqlite_sleep(int64_t us);
+/* PRAGMA data_version, which changes when another connection has committed. */
+int ob_sqlite_version(struct sqlite_store *store, int64_t *version, struct ob_error *error);
 /* The database's clock, in milliseconds since 1970. */
 int ob_sqlite_now(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error);
 /* OB_FOREIGN when the path leads to another file than the one that is open. */
@@ -221,8 +226,7 @@ int ob_sqlite_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *e
 void ob_sqlite_wake(struct ob_store *base);
 /* The size of the -wal file, 0 if there is none. */
 int64_t ob_sqlite_wal_size(const struct sqlite_store *store);
-/* Watches the files anew (they may be others than before). */
-void ob_sqlite_watch(struct sqlite_store *store);
+/* Gives back what waiting holds. */
 void ob_sqlite_unwatch(struct sqlite_store *store);
 
 /* ---- selection.c ---- */

@@ -4,7 +4,7 @@
  *
  * A piece of work is one short range of the primary key in a transaction of its own, and the range shrinks
  * when a piece took long: the application waits for it like for any writer. While others write, trimming takes a
- * twenty-fifth of the time at most: a drained backlog is worth less than the application's transactions.
+ * fiftieth of the time at most: a drained backlog is worth less than the application's transactions.
  */
 #include "crash.h"
 #include "sqlite_store.h"
@@ -13,7 +13,7 @@
 #define TRIM_ROWS_MAX 2048
 #define TRIM_MS_LONG  5
 /* While others write, a piece of work is followed by a pause so many times as long. */
-#define TRIM_PAUSES 25
+#define TRIM_PAUSES 50
 #define QUIET_MS    5000
 
 /* Below what every subscription has still to read; nothing when there is none. */
@@ -105,16 +105,13 @@ trim_pauses(struct sqlite_store *store, bool *pauses, struct ob_error *error)
 {
 	const struct ob_host *host = store->base.host;
 	int64_t since_us = host->monotonic_us(host->context) - store->trim_ended_us;
-	sqlite3_stmt *statement;
 	int64_t version;
 	int code;
 
 	*pauses = false;
 	if (store->trim_ended_us == 0 || since_us >= TRIM_PAUSES * store->trim_took_us)
 		return OB_OK;
-	code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
-	if (code == OB_OK)
-		code = ob_sqlite_number(store, statement, 0, &version, error);
+	code = ob_sqlite_version(store, &version, error);
 	if (code == OB_OK)
 		*pauses = version != store->trim_version;
 	return code;
@@ -126,7 +123,6 @@ trim_piece(struct sqlite_store *store, uint64_t *rows, bool *again, struct ob_er
 {
 	const struct ob_host *host = store->base.host;
 	int64_t began_us;
-	sqlite3_stmt *statement;
 	int code = ob_sqlite_begin_write(store, error);
 
 	if (code != OB_OK)
@@ -141,10 +137,7 @@ trim_piece(struct sqlite_store *store, uint64_t *rows, bool *again, struct ob_er
 	else if (*again && store->trim_took_us < TRIM_MS_LONG * 500 &&
 		 store->trim_rows < TRIM_ROWS_MAX)
 		store->trim_rows *= 2;
-	if (code == OB_OK)
-		code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
-	return code != OB_OK ? code
-			     : ob_sqlite_number(store, statement, 0, &store->trim_version, error);
+	return code != OB_OK ? code : ob_sqlite_version(store, &store->trim_version, error);
 }
 
 /*
@@ -157,15 +150,12 @@ wal_shrink(struct sqlite_store *store, struct ob_error *error)
 {
 	const struct ob_host *host = store->base.host;
 	int64_t now_us = host->monotonic_us(host->context);
-	sqlite3_stmt *statement;
 	int64_t version;
 	int code, rc;
 
 	if (!store->wal || ob_sqlite_wal_size(store) <= store->options->wal_limit_bytes)
 		return OB_OK;
-	code = ob_sqlite_prepare(store, SQL_DATA_VERSION, &statement, error);
-	if (code == OB_OK)
-		code = ob_sqlite_number(store, statement, 0, &version, error);
+	code = ob_sqlite_version(store, &version, error);
 	if (code != OB_OK)
 		return code;
 	if (version != store->quiet_version || store->quiet_since_us == 0) {

@@ -274,8 +274,9 @@ struct ob_store_ops {
 	int (*migrate)(struct ob_store *store, enum ob_migrate_mode mode,
 		       void (*each)(void *context, const struct ob_migration *migration),
 		       void *context, struct ob_error *error);
-	/* All the SQL of a fresh schema, for people who run migrations by their own tool. Needs no open. */
-	const char *(*schema_sql)(void);
+	/* All the SQL of a fresh schema, for people who run migrations by their own tool. Needs no open; `options` as in
+	   ob_store_config. The caller frees it with free(); NULL when there is no memory. */
+	char *(*schema_sql)(const void *options);
 
 	/* Makes the subscription or updates it. A new pattern holds for what is read from now on. OB_CONFIG when `order_by`
 	   changed while rows are parked. */
@@ -314,6 +315,10 @@ struct ob_store_ops {
 		      struct ob_error *error);
 	int (*check)(struct ob_store *store, const struct ob_report *report,
 		     struct ob_error *error);
+
+	/* The client library that it runs with, by name and version. NULL: it has none that is its own. */
+	const char *library;
+	const char *(*library_version)(void);
 };
 
 #ifdef __cplusplus

@@ -1,12 +1,13 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
 #include "database.h"
 #include "output.h"
-#include "registry.h"
 
 struct migrate_options {
 	bool status, print, dry_run, json;
+	char *schema;
 	struct ob_strings store_options;
 };
 
@@ -27,12 +28,14 @@ static const struct ob_option migrate_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "print one JSON object",
      .field = offsetof(struct migrate_options, json)},
+    OB_SCHEMA_OPTION(struct migrate_options, schema),
     OB_STORE_OPTION(struct migrate_options, store_options),
     {0},
 };
 
 struct migrating {
 	const struct migrate_options *options;
+	struct ob_strings store_options;
 	struct ob_json json;
 	unsigned missing;
 };
@@ -60,15 +63,26 @@ migration_tell(void *context, const struct ob_migration *migration)
 }
 
 static int
-sql_print(const char *url, struct ob_error *error)
+sql_print(struct ob_cli *cli, const struct ob_strings *store_options, struct ob_error *error)
 {
-	const struct ob_store_ops *ops;
+	struct ob_store_handle handle;
+	char *sql = NULL;
+	const char *url = cli->arguments[0];
 	int rc = ob_database_url_check(url, error);
 
+	if (rc != OB_OK)
+		return rc;
+	rc = ob_store_handle_init(&handle, url, (const char *const *)store_options->items,
+				  store_options->count, cli->host, error);
+	if (rc == OB_OK) {
+		sql = handle.ops->schema_sql(handle.options);
+		if (sql == NULL)
+			rc = ob_error_set(error, OB_NOMEM, "out of memory");
+	}
 	if (rc == OB_OK)
-		rc = ob_registry_find_store(url, &ops, error);
-	if (rc == OB_OK)
-		(void)fputs(ops->schema_sql(), stdout);
+		(void)fputs(sql, stdout);
+	free(sql);
+	ob_store_handle_free(&handle);
 	return rc;
 }
 
@@ -77,8 +91,8 @@ static int
 look(struct ob_cli *cli, enum ob_migrate_mode mode, struct migrating *it, struct ob_error *error)
 {
 	struct ob_store_handle handle;
-	int rc = ob_database_open(cli, cli->arguments[0], &it->options->store_options,
-				  OB_DATABASE_READ, &handle, error);
+	int rc = ob_database_open(cli, cli->arguments[0], &it->store_options, OB_DATABASE_READ,
+				  &handle, error);
 
 	if (rc == OB_OK)
 		rc = handle.ops->migrate(handle.store, mode, migration_tell, it, error);
@@ -87,32 +101,44 @@ look(struct ob_cli *cli, enum ob_migrate_mode mode, struct migrating *it, struct
 }
 
 static int
-migrate_run(struct ob_cli *cli, struct ob_error *error)
+migrate(struct ob_cli *cli, struct migrating *it, struct ob_error *error)
 {
-	const struct migrate_options *options = cli->options;
+	const struct migrate_options *options = it->options;
 	enum ob_migrate_mode mode = options->status    ? OB_MIGRATE_STATUS
 				    : options->dry_run ? OB_MIGRATE_DRY_RUN
 						       : OB_MIGRATE_APPLY;
-	struct migrating it = {.options = options};
 	int rc;
 
-	if (options->print)
-		return sql_print(cli->arguments[0], error);
-	ob_json_begin(&it.json);
-	ob_json_open(&it.json, NULL, '{');
-	ob_json_open(&it.json, "migrations", '[');
+	ob_json_begin(&it->json);
+	ob_json_open(&it->json, NULL, '{');
+	ob_json_open(&it->json, "migrations", '[');
 	if (mode == OB_MIGRATE_APPLY)
-		rc = ob_database_migrate(cli, cli->arguments[0], &options->store_options, false,
-					 migration_tell, &it, error);
+		rc = ob_database_migrate(cli, cli->arguments[0], &it->store_options, false,
+					 migration_tell, it, error);
 	else
-		rc = look(cli, mode, &it, error);
-	ob_json_close(&it.json, ']');
-	ob_json_close(&it.json, '}');
+		rc = look(cli, mode, it, error);
+	ob_json_close(&it->json, ']');
+	ob_json_close(&it->json, '}');
 	if (rc == OB_OK && options->json)
-		rc = ob_json_print(&it.json, error);
-	if (rc == OB_OK && options->status && it.missing > 0)
+		rc = ob_json_print(&it->json, error);
+	if (rc == OB_OK && options->status && it->missing > 0)
 		cli->exit_status = OB_EXIT_SCHEMA;
-	ob_json_free(&it.json);
+	ob_json_free(&it->json);
+	return rc;
+}
+
+static int
+migrate_run(struct ob_cli *cli, struct ob_error *error)
+{
+	const struct migrate_options *options = cli->options;
+	struct migrating it = {.options = options};
+	int rc =
+	    ob_database_options(&options->store_options, options->schema, &it.store_options, error);
+
+	if (rc == OB_OK)
+		rc = options->print ? sql_print(cli, &it.store_options, error)
+				    : migrate(cli, &it, error);
+	ob_database_options_free(&it.store_options);
 	return rc;
 }
 
@@ -122,7 +148,7 @@ const struct ob_command ob_cmd_migrate = {
     .summary = "Bring the outbox tables to the version of this program.",
     .usage = "DATABASE [--status | --print | --dry-run]",
     .examples = "outbox migrate sqlite:shop.db\noutbox migrate sqlite:shop.db --status\n"
-		"outbox migrate sqlite:shop.db --print > outbox.sql",
+		"outbox migrate postgresql:///shop --print > outbox.sql",
     .notes = "Two at once are safe. --status ends with 6 when something is missing.",
     .arguments_min = 1,
     .arguments_max = 1,

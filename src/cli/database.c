@@ -1,6 +1,8 @@
 #include "database.h"
 
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int
@@ -72,4 +74,31 @@ ob_database_migrate(struct ob_cli *cli, const char *url, const struct ob_strings
 		cli->exit_status = 0;
 	}
 	return rc;
+}
+
+int
+ob_database_options(const struct ob_strings *given, const char *schema, struct ob_strings *out,
+		    struct ob_error *error)
+{
+	bool copied = true;
+
+	*out = (struct ob_strings){0};
+	out->items = calloc(given->count + 1, sizeof(out->items[0]));
+	for (size_t i = 0; i < given->count && out->items != NULL && copied; i++) {
+		out->items[out->count] = strdup(given->items[i]);
+		copied = out->items[out->count++] != NULL;
+	}
+	if (schema != NULL && out->items != NULL && copied)
+		copied = asprintf(&out->items[out->count++], "schema=%s", schema) >= 0;
+	return out->items != NULL && copied ? OB_OK
+					    : ob_error_set(error, OB_NOMEM, "out of memory");
+}
+
+void
+ob_database_options_free(struct ob_strings *options)
+{
+	for (size_t i = 0; i < options->count; i++)
+		free(options->items[i]);
+	free(options->items);
+	*options = (struct ob_strings){0};
 }

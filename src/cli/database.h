@@ -33,6 +33,17 @@ int ob_database_url_check(const char *url, struct ob_error *error);
 /* What a failed open means for the exit status. */
 int ob_database_exit_of(const struct ob_cli *cli, int code);
 
+/* A copy of `given` with "schema=NAME" behind it, unless `schema` is NULL. To be freed, after a failure too. */
+int ob_database_options(const struct ob_strings *given, const char *schema, struct ob_strings *out,
+			struct ob_error *error);
+void ob_database_options_free(struct ob_strings *options);
+
+#define OB_SCHEMA_OPTION(type_, field_)                                             \
+	{                                                                           \
+		.name = "schema", .type = OB_OPTION_STRING,                         \
+		.help = "the schema of the tables, where the database has schemas", \
+		.field = offsetof(type_, field_)                                    \
+	}
 /* The options that every command with a database has. */
 #define OB_STORE_OPTION(type_, field_)                                        \
 	{                                                                     \

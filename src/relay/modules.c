@@ -1,5 +1,6 @@
 #include "modules.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,9 @@
 #define OB_MODULE_DIRECTORY "/usr/lib/outbox/modules"
 #endif
 
-#define PATH_SIZE 4096
+#define PATH_SIZE       4096
+#define BUILD_DIRECTORY "/src/relay"
+#define MODULES_MAX     64
 
 /* The file of `scheme` in the directory that takes the first `size` bytes of `directory`. */
 static bool
@@ -24,9 +27,27 @@ module_path(char *path, const char *directory, size_t size, const char *scheme)
 	return length > 0 && length < PATH_SIZE && access(path, F_OK) == 0;
 }
 
+/* Where the build leaves modules, seen from its program. "" if the program's own place is not known. */
+static const char *
+build_directory(void)
+{
+	static char path[PATH_SIZE];
+	ssize_t size = readlink("/proc/self/exe", path, sizeof(path) - sizeof(BUILD_DIRECTORY));
+	char *slash;
+
+	path[size > 0 ? size : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash == NULL)
+		return "";
+	memcpy(slash, BUILD_DIRECTORY, sizeof(BUILD_DIRECTORY));
+	return path;
+}
+
 static bool
 module_find(char *path, const char *at, const char *scheme)
 {
+	const char *build = build_directory();
+
 	while (at != NULL && *at != '\0') {
 		size_t size = strcspn(at, ":");
 
@@ -34,7 +55,8 @@ module_find(char *path, const char *at, const char *scheme)
 			return true;
 		at += size + (at[size] == ':');
 	}
-	return module_path(path, OB_MODULE_DIRECTORY, strlen(OB_MODULE_DIRECTORY), scheme);
+	return module_path(path, build, strlen(build), scheme) ||
+	       module_path(path, OB_MODULE_DIRECTORY, strlen(OB_MODULE_DIRECTORY), scheme);
 }
 
 /* Only names that can be schemes become file names: nothing with a slash or a dot. */
@@ -100,4 +122,75 @@ ob_module_load(const char *scheme, const struct ob_module **module, struct ob_er
 {
 	/* Not heeded in a process that runs with more rights than its caller. */
 	return ob_module_load_from(secure_getenv("OUTBOX_MODULE_PATH"), scheme, module, error);
+}
+
+/* ---- all there are ---- */
+
+struct walk {
+	void (*each)(void *context, const struct ob_module *module);
+	void *context;
+	const char *names[MODULES_MAX];
+	size_t count;
+};
+
+/* A module that serves several schemes stands in several files. */
+static void
+walk_visit(struct walk *walk, const struct ob_module *module)
+{
+	for (size_t i = 0; i < walk->count; i++)
+		if (strcmp(walk->names[i], module->name) == 0)
+			return;
+	if (walk->count == MODULES_MAX)
+		return;
+	walk->names[walk->count++] = module->name;
+	walk->each(walk->context, module);
+}
+
+static void
+walk_directory(struct walk *walk, const char *directory, size_t size)
+{
+	static const char prefix[] = "outbox_", suffix[] = ".so";
+	char path[PATH_SIZE];
+	const struct ob_module *module;
+	const struct dirent *entry;
+	DIR *dir;
+
+	if (size == 0 || size >= sizeof(path))
+		return;
+	memcpy(path, directory, size);
+	path[size] = '\0';
+	dir = opendir(path);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		size_t length = strlen(entry->d_name);
+		char scheme[64];
+
+		if (length < sizeof(prefix) + sizeof(suffix) ||
+		    length - sizeof(prefix) - sizeof(suffix) + 3 > sizeof(scheme) ||
+		    strncmp(entry->d_name, prefix, sizeof(prefix) - 1) != 0 ||
+		    strcmp(entry->d_name + length - (sizeof(suffix) - 1), suffix) != 0)
+			continue;
+		length -= sizeof(prefix) + sizeof(suffix) - 2;
+		memcpy(scheme, entry->d_name + sizeof(prefix) - 1, length);
+		scheme[length] = '\0';
+		if (ob_module_load_from(path, scheme, &module, NULL) == OB_OK && module != NULL)
+			walk_visit(walk, module);
+	}
+	if (dir != NULL)
+		closedir(dir);
+}
+
+void
+ob_modules_each(void (*each)(void *context, const struct ob_module *module), void *context)
+{
+	struct walk walk = {.each = each, .context = context};
+	const char *at = secure_getenv("OUTBOX_MODULE_PATH"), *build = build_directory();
+
+	while (at != NULL && *at != '\0') {
+		size_t size = strcspn(at, ":");
+
+		walk_directory(&walk, at, size);
+		at += size + (at[size] == ':');
+	}
+	walk_directory(&walk, build, strlen(build));
+	walk_directory(&walk, OB_MODULE_DIRECTORY, strlen(OB_MODULE_DIRECTORY));
 }

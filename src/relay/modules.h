@@ -8,6 +8,9 @@
    load, is no module, or has another version of a contract. */
 int ob_module_load(const char *scheme, const struct ob_module **module, struct ob_error *error);
 
+/* Calls `each` for every module that there is and that can be used, each by the name of its own once. Loads them. */
+void ob_modules_each(void (*each)(void *context, const struct ob_module *module), void *context);
+
 /* The same from `directories`, colon separated (NULL: none), before the module directory. */
 int ob_module_load_from(const char *directories, const char *scheme,
 			const struct ob_module **module, struct ob_error *error);

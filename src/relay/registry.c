@@ -15,6 +15,9 @@ static const struct ob_store_ops *const registry_stores[] = {
 #ifndef OB_WITHOUT_SQLITE
     &ob_store_sqlite,
 #endif
+#ifndef OB_WITHOUT_POSTGRES
+    &ob_store_postgres,
+#endif
     &ob_store_memory,
     NULL,
 };

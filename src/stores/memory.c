@@ -260,10 +260,11 @@ memory_migrate(struct ob_store *base, enum ob_migrate_mode mode,
 	return OB_OK;
 }
 
-static const char *
-memory_schema_sql(void)
+static char *
+memory_schema_sql(const void *options)
 {
-	return "";
+	(void)options;
+	return strdup("");
 }
 
 /* ---- subscribe ---- */

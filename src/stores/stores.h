@@ -6,5 +6,6 @@
 
 extern const struct ob_store_ops ob_store_memory;
 extern const struct ob_store_ops ob_store_sqlite;
+extern const struct ob_store_ops ob_store_postgres; /* where libpq is there */
 
 #endif

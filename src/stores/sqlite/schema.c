@@ -36,15 +36,12 @@ static const char version_table[] =
     "    applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))\n"
     ");\n";
 
-const char *
-ob_sqlite_schema_sql(void)
+char *
+ob_sqlite_schema_sql(const void *options)
 {
-	/* Made once, by whichever thread is first; a command asks for it, not a running relay. */
-	static char *text;
 	struct ob_buf buf;
 
-	if (text != NULL)
-		return text;
+	(void)options;
 	ob_buf_init(&buf, SCHEMA_SQL_MAX);
 	ob_buf_append_text(&buf, "BEGIN IMMEDIATE;\n");
 	ob_buf_append_text(&buf, version_table);
@@ -55,8 +52,7 @@ ob_sqlite_schema_sql(void)
 			       migrations[i].version, migrations[i].name);
 	}
 	ob_buf_append_text(&buf, "COMMIT;\n");
-	text = ob_buf_take(&buf, NULL);
-	return text == NULL ? "" : text;
+	return ob_buf_take(&buf, NULL);
 }
 
 /* The version that the database has, 0 when our tables are not there. */

@@ -188,7 +188,7 @@ extern const char *const ob_sqlite_statement_texts[SQL_COUNT];
 int ob_sqlite_migrate(struct ob_store *base, enum ob_migrate_mode mode,
 		      void (*each)(void *context, const struct ob_migration *migration),
 		      void *context, struct ob_error *error);
-const char *ob_sqlite_schema_sql(void);
+char *ob_sqlite_schema_sql(const void *options);
 /* OB_SCHEMA, with what mends it, when our tables are not there, altered or newer. */
 int ob_sqlite_schema_check(struct sqlite_store *store, struct ob_error *error);
 

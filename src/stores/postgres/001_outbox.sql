@@ -1,0 +1,272 @@
+-- Roles and schema. With the right to create roles there are four: outbox_owner owns everything and cannot log in,
+-- outbox_app inserts messages, outbox_relay reads and settles them, outbox_monitor looks. Grant them to your own logins:
+-- GRANT outbox_app TO shop. Without that right everything belongs to the user who runs this, and works as well.
+DO $$
+DECLARE
+    role_name text;
+    may_create boolean;
+BEGIN
+    SELECT {roles} AND (rolsuper OR rolcreaterole) INTO may_create FROM pg_roles WHERE rolname = current_user;
+    FOREACH role_name IN ARRAY ARRAY['outbox_owner', 'outbox_app', 'outbox_relay', 'outbox_monitor'] LOOP
+        IF may_create AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL; -- made by another database's migration at this moment
+            END;
+        END IF;
+    END LOOP;
+    IF may_create AND NOT pg_has_role(current_user, 'outbox_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT outbox_owner TO %I', current_user);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema_name}') THEN
+        IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_owner'
+                               AND pg_has_role(current_user, oid, 'MEMBER')) THEN
+            CREATE SCHEMA {schema} AUTHORIZATION outbox_owner;
+        ELSE
+            CREATE SCHEMA {schema};
+        END IF;
+    END IF;
+    -- What is made from here on belongs to the schema's owner, so that no function runs with more rights than that.
+    IF EXISTS (SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner WHERE n.nspname = '{schema_name}'
+               AND r.rolname = 'outbox_owner' AND pg_has_role(current_user, r.oid, 'MEMBER')) THEN
+        PERFORM set_config('role', 'outbox_owner', true);
+    END IF;
+END
+$$;
+
+CREATE TABLE {schema}.migration (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The messages. The application only inserts; topic is required, everything else has a default.
+-- xid stands first and seq last, since a row's values are computed in this order: the transaction has its id before
+-- anything else, and the number is drawn after every other expression, under whatever lock they took. The reader rests
+-- on both. The names of the constraints are what the application is told when an insert is refused.
+--
+-- The table is a ring of 16 partitions with stretches of 100,000 numbers. A stretch that every subscription has passed
+-- is emptied as a whole. No partition is ever made or dropped while applications write.
+CREATE TABLE {schema}.message (
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    topic text NOT NULL
+        CONSTRAINT "outbox: topic must be of 1 to 255 bytes" CHECK (octet_length(topic) BETWEEN 1 AND 255),
+    partition_key text
+        CONSTRAINT "outbox: partition_key must be of at most 255 bytes" CHECK (octet_length(partition_key) <= 255),
+    type text
+        CONSTRAINT "outbox: type must be of at most 255 bytes" CHECK (octet_length(type) <= 255),
+    payload text,
+    payload_bytes bytea,
+    content_type text
+        CONSTRAINT "outbox: content_type must be of at most 255 bytes" CHECK (octet_length(content_type) <= 255),
+    headers jsonb
+        CONSTRAINT "outbox: headers must be a JSON object of at most 64 KiB"
+        CHECK (jsonb_typeof(headers) = 'object' AND pg_column_size(headers) <= 65536),
+    deliver_after timestamptz,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY (CACHE 1),
+    CONSTRAINT "outbox: at most one of payload and payload_bytes" CHECK (payload IS NULL OR payload_bytes IS NULL)
+) PARTITION BY LIST ((seq / 100000 % 16));
+
+-- Rows are never updated or deleted, and a partition is truncated when it was read: a vacuum after inserts would be in vain.
+DO $$
+BEGIN
+    FOR i IN 0..15 LOOP
+        EXECUTE format('CREATE TABLE {schema}.message_%s PARTITION OF {schema}.message FOR VALUES IN (%s)'
+                       ' WITH (autovacuum_vacuum_insert_threshold = -1)', i, i);
+    END LOOP;
+END
+$$;
+CREATE INDEX message_seq ON {schema}.message (seq);
+CREATE INDEX message_xid ON {schema}.message (xid, seq);
+
+CREATE TABLE {schema}.subscription (
+    name text PRIMARY KEY,
+    topics text NOT NULL,
+    order_by integer NOT NULL,
+    sink text NOT NULL,
+    hold_key boolean NOT NULL,
+    paused boolean NOT NULL DEFAULT false,
+    shards integer NOT NULL DEFAULT 1,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- How far a subscription's shard has come. Everything visible in snapshot s1 is settled: delivered, parked or dead. The
+-- interval that is being settled is what s2 sees and s1 does not; of it everything up to number `at` is settled. q1 and q2
+-- are numbers that were drawn before s1 and s2. `opened` is the newest snapshot that was taken for an interval: a
+-- server that lacks it, such as a standby that was promoted, is not the one that the relay read from.
+-- A replay reads the numbers behind replay_at that are visible in replay_s1, or in replay_s2 up to replay_end, again.
+-- `epoch` rises with each owner and each change by a person.
+CREATE TABLE {schema}.checkpoint (
+    subscription text NOT NULL,
+    shard integer NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    s1 pg_snapshot NOT NULL,
+    q1 bigint NOT NULL,
+    s2 pg_snapshot,
+    q2 bigint,
+    at bigint NOT NULL DEFAULT 0,
+    opened pg_snapshot NOT NULL,
+    replay_s1 pg_snapshot,
+    replay_s2 pg_snapshot,
+    replay_at bigint,
+    replay_end bigint,
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    PRIMARY KEY (subscription, shard)
+) WITH (fillfactor = 50);
+
+-- Who runs a subscription's shard. `holder` is random.
+CREATE TABLE {schema}.lease (
+    subscription text NOT NULL,
+    shard integer NOT NULL,
+    holder text NOT NULL DEFAULT '',
+    beat bigint NOT NULL DEFAULT 0,
+    owner text NOT NULL DEFAULT '',
+    lease_ms bigint NOT NULL DEFAULT 0,
+    expires_at timestamptz NOT NULL DEFAULT '-infinity',
+    state text NOT NULL DEFAULT '',
+    code text NOT NULL DEFAULT '',
+    text text NOT NULL DEFAULT '',
+    state_since timestamptz,
+    delivered bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (subscription, shard)
+) WITH (fillfactor = 50);
+
+-- Messages that wait for a later try, with a copy of the message. Of each lane (the hash of the key) the head is tried
+-- and the others wait behind it; lane 0 holds no key.
+CREATE TABLE {schema}.parked (
+    subscription text NOT NULL,
+    position bigint NOT NULL,
+    shard integer NOT NULL,
+    lane bigint NOT NULL,
+    scheduled boolean NOT NULL,
+    head boolean NOT NULL,
+    due_at timestamptz,
+    attempts integer NOT NULL,
+    first_try_at timestamptz,
+    parked_at timestamptz NOT NULL,
+    code text NOT NULL,
+    text text NOT NULL,
+    tries text NOT NULL,
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    partition_key text,
+    type text,
+    payload text,
+    payload_bytes bytea,
+    content_type text,
+    headers jsonb,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (subscription, position)
+);
+CREATE INDEX parked_due ON {schema}.parked (subscription, due_at) WHERE head;
+CREATE INDEX parked_lane ON {schema}.parked (subscription, lane, position) WHERE NOT scheduled;
+
+-- Messages that were given up. `holds_key`: the later messages of the key wait for a person.
+CREATE TABLE {schema}.dead (
+    subscription text NOT NULL,
+    position bigint NOT NULL,
+    shard integer NOT NULL,
+    lane bigint NOT NULL,
+    holds_key boolean NOT NULL,
+    attempts integer NOT NULL,
+    first_try_at timestamptz,
+    dead_at timestamptz NOT NULL,
+    code text NOT NULL,
+    text text NOT NULL,
+    tries text NOT NULL,
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    partition_key text,
+    type text,
+    payload text,
+    payload_bytes bytea,
+    content_type text,
+    headers jsonb,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (subscription, position)
+);
+CREATE INDEX dead_held ON {schema}.dead (subscription, lane) WHERE holds_key;
+
+-- Writes a message in the caller's transaction and returns its id. It has the caller's rights, and does what an INSERT does.
+CREATE FUNCTION {schema}.publish(topic text, payload text DEFAULT NULL, partition_key text DEFAULT NULL,
+    type text DEFAULT NULL, headers jsonb DEFAULT NULL, deliver_after timestamptz DEFAULT NULL,
+    content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    made uuid := coalesce(publish.id, gen_random_uuid());
+BEGIN
+    INSERT INTO {schema}.message (id, topic, partition_key, type, payload, content_type, headers, deliver_after)
+    VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,
+            publish.headers, publish.deliver_after);
+    RETURN made;
+END
+$$;
+CREATE FUNCTION {schema}.publish(topic text, payload jsonb, partition_key text DEFAULT NULL,
+    type text DEFAULT NULL, headers jsonb DEFAULT NULL, deliver_after timestamptz DEFAULT NULL,
+    content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN {schema}.publish(publish.topic, publish.payload::text, publish.partition_key, publish.type, publish.headers,
+                            publish.deliver_after, publish.content_type, publish.id);
+END
+$$;
+CREATE FUNCTION {schema}.publish(topic text, payload json, partition_key text DEFAULT NULL,
+    type text DEFAULT NULL, headers jsonb DEFAULT NULL, deliver_after timestamptz DEFAULT NULL,
+    content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN {schema}.publish(publish.topic, publish.payload::text, publish.partition_key, publish.type, publish.headers,
+                            publish.deliver_after, publish.content_type, publish.id);
+END
+$$;
+CREATE FUNCTION {schema}.publish(topic text, payload bytea, partition_key text DEFAULT NULL,
+    type text DEFAULT NULL, headers jsonb DEFAULT NULL, deliver_after timestamptz DEFAULT NULL,
+    content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    made uuid := coalesce(publish.id, gen_random_uuid());
+BEGIN
+    INSERT INTO {schema}.message (id, topic, partition_key, type, payload_bytes, content_type, headers, deliver_after)
+    VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,
+            publish.headers, publish.deliver_after);
+    RETURN made;
+END
+$$;
+
+-- Nobody has a right that was not given here.
+REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
+DO $$
+BEGIN
+    IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_app') THEN
+        GRANT USAGE ON SCHEMA {schema} TO outbox_app;
+        -- Reading back the id is what object-relational mappers need.
+        GRANT INSERT (id, topic, partition_key, type, payload, payload_bytes, content_type, headers, deliver_after),
+              SELECT (id) ON {schema}.message TO outbox_app;
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO outbox_app;
+    END IF;
+    IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
+        GRANT USAGE ON SCHEMA {schema} TO outbox_relay;
+        GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO outbox_relay;
+        GRANT SELECT ON SEQUENCE {schema}.message_seq_seq TO outbox_relay;
+        GRANT INSERT, UPDATE, DELETE ON {schema}.subscription, {schema}.checkpoint, {schema}.lease, {schema}.parked,
+              {schema}.dead TO outbox_relay;
+    END IF;
+    IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_monitor') THEN
+        GRANT USAGE ON SCHEMA {schema} TO outbox_monitor;
+        GRANT SELECT ON {schema}.migration, {schema}.subscription, {schema}.checkpoint, {schema}.lease TO outbox_monitor;
+        -- Of messages only what tells them apart: no payload, no headers.
+        GRANT SELECT (xid, id, topic, partition_key, type, content_type, deliver_after, created_at, seq)
+              ON {schema}.message TO outbox_monitor;
+        GRANT SELECT (subscription, position, shard, lane, scheduled, head, due_at, attempts, first_try_at, parked_at, code,
+              text, tries, id, topic, partition_key, type, content_type, created_at) ON {schema}.parked TO outbox_monitor;
+        GRANT SELECT (subscription, position, shard, lane, holds_key, attempts, first_try_at, dead_at, code, text, tries,
+              id, topic, partition_key, type, content_type, created_at) ON {schema}.dead TO outbox_monitor;
+        GRANT SELECT ON SEQUENCE {schema}.message_seq_seq TO outbox_monitor;
+    END IF;
+END
+$$;

@@ -1,0 +1,137 @@
+/* The table of the PostgreSQL store. See postgres_store.h for what stands where. */
+#include <stddef.h>
+#include <stdio.h>
+
+#include "postgres_store.h"
+#include "stores.h"
+
+static const char *const schemes[] = {"postgresql", "postgres", NULL};
+
+static const struct ob_option options[] = {
+    {.name = "schema",
+     .type = OB_OPTION_STRING,
+     .default_text = "outbox",
+     .help = "The schema of the outbox's tables",
+     .field = offsetof(struct postgres_options, schema)},
+    {.name = "roles",
+     .type = OB_OPTION_BOOL,
+     .default_text = "true",
+     .help =
+	 "Whether a migration makes the roles outbox_owner, outbox_app, outbox_relay and outbox_monitor, where it "
+	 "may, and gives them their rights",
+     .field = offsetof(struct postgres_options, roles)},
+    {.name = "retention",
+     .type = OB_OPTION_DURATION,
+     .default_text = "0",
+     .help = "How long messages stay in the log after every subscription has passed them",
+     .field = offsetof(struct postgres_options, retention_ms)},
+    {.name = "connect-timeout",
+     .type = OB_OPTION_DURATION,
+     .default_text = "5s",
+     .help = "How long to wait for a connection to one host",
+     .field = offsetof(struct postgres_options, connect_timeout_ms),
+     .min = 100,
+     .max = 600000},
+    {.name = "timeout",
+     .type = OB_OPTION_DURATION,
+     .default_text = "20s",
+     .help = "How long to wait for the answer to one transaction before the connection is given up",
+     .field = offsetof(struct postgres_options, timeout_ms),
+     .min = 100,
+     .max = 600000},
+    {.name = "message-bytes-max",
+     .type = OB_OPTION_SIZE,
+     .default_text = "16MiB",
+     .help = "The greatest payload; larger ones are not read and go to the dead messages",
+     .field = offsetof(struct postgres_options, message_bytes_max),
+     .min = 1024,
+     .max = 1000000000},
+    {0},
+};
+
+static const char *
+postgres_library_version(void)
+{
+	static char text[16];
+	int version = PQlibVersion();
+
+	snprintf(text, sizeof(text), "%d.%d", version / 10000, version % 10000);
+	return text;
+}
+
+/* What is not there yet says so. */
+static int
+not_yet(const struct ob_store *base, struct ob_error *error)
+{
+	return ob_error_set(error, OB_UNSUPPORTED,
+			    "%s: this build can set up and migrate PostgreSQL, not relay from it",
+			    ((const struct postgres_store *)(const void *)base)->name);
+}
+
+static int
+postgres_subscribe(struct ob_store *store, const struct ob_subscription *subscription,
+		   struct ob_error *error)
+{
+	(void)subscription;
+	return not_yet(store, error);
+}
+
+static int
+postgres_stats(struct ob_store *store, const char *subscription,
+	       void (*each)(void *context, const struct ob_subscription_stats *stats),
+	       void *context, struct ob_error *error)
+{
+	(void)subscription;
+	(void)each;
+	(void)context;
+	return not_yet(store, error);
+}
+
+static int
+postgres_list(struct ob_store *store, const struct ob_selection *selection,
+	      bool (*each)(void *context, const struct ob_listed *row), void *context,
+	      struct ob_error *error)
+{
+	(void)selection;
+	(void)each;
+	(void)context;
+	return not_yet(store, error);
+}
+
+static int
+postgres_change(struct ob_store *store, const struct ob_change *change, uint64_t *count,
+		struct ob_error *error)
+{
+	(void)change;
+	(void)count;
+	return not_yet(store, error);
+}
+
+static int
+postgres_check(struct ob_store *store, const struct ob_report *report, struct ob_error *error)
+{
+	(void)report;
+	return not_yet(store, error);
+}
+
+const struct ob_store_ops ob_store_postgres = {
+    .contract = OB_STORE_CONTRACT,
+    .name = "postgres",
+    .schemes = schemes,
+    .help = "A PostgreSQL database, postgresql://USER@HOST/DATABASE",
+    .options = options,
+    .options_size = sizeof(struct postgres_options),
+    .size = sizeof(struct postgres_store),
+    .capabilities = OB_STORE_DURABLE | OB_STORE_MANY,
+    .library = "libpq",
+    .library_version = postgres_library_version,
+    .open = ob_postgres_open,
+    .close = ob_postgres_close,
+    .migrate = ob_postgres_migrate,
+    .schema_sql = ob_postgres_schema_sql,
+    .subscribe = postgres_subscribe,
+    .stats = postgres_stats,
+    .list = postgres_list,
+    .change = postgres_change,
+    .check = postgres_check,
+};

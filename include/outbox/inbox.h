@@ -1,9 +1,9 @@
 /*
- * The inbox of a consumer on SQLite: a table of the message ids that were already handled, written in the
- * consumer's own transaction. With it a message that arrives twice has its effect once.
+ * The inbox of a consumer: a table of the message ids that were already handled, written in the consumer's own
+ * transaction. With it a message that arrives twice has its effect once.
  *
- *     BEGIN IMMEDIATE
- *     ob_inbox_sqlite_claim(db, "billing", id, &first, &error);
+ *     BEGIN (in SQLite BEGIN IMMEDIATE)
+ *     ob_inbox_postgres_claim(conn, NULL, "billing", id, &first, &error);
  *     if (first)
  *         ... the consumer's own work, in the same transaction ...
  *     COMMIT, and only then answer 200
@@ -15,7 +15,8 @@
  *
  *     INSERT INTO outbox_inbox (consumer, id) VALUES (?, ?) ON CONFLICT DO NOTHING   -- one row changed: first
  *
- * Threads, forks and errors as in <outbox/sqlite.h>.
+ * The functions for SQLite are in liboutbox-sqlite, those for PostgreSQL in liboutbox-postgres. Threads, forks and
+ * errors as in <outbox/sqlite.h> and <outbox/postgres.h>.
  */
 #ifndef OUTBOX_INBOX_H
 #define OUTBOX_INBOX_H
@@ -29,9 +30,12 @@ extern "C" {
 #endif
 
 struct sqlite3;
+struct pg_conn; /* PGconn of <libpq-fe.h> */
 
 /* For how long the relay retries a message by default: 24 hours. */
 #define OB_INBOX_RETRY_DEFAULT_MS ((int64_t)24 * 60 * 60 * 1000)
+
+/* ---- SQLite ---- */
 
 /* What ob_inbox_sqlite_create runs. */
 #define OB_INBOX_SQLITE_SQL                                                             \
@@ -68,6 +72,41 @@ OB_API int ob_inbox_sqlite_claim(struct sqlite3 *db, const char *consumer, const
 OB_API int ob_inbox_sqlite_trim(struct sqlite3 *db, const char *consumer, int64_t keep_ms,
 				int64_t retry_ms, uint32_t rows_max, uint64_t *removed,
 				struct ob_error *error);
+
+/* ---- PostgreSQL ---- */
+
+/* What ob_inbox_postgres_create runs, for a table that is called so: OB_INBOX_POSTGRES_SQL("billing.outbox_inbox"). */
+#define OB_INBOX_POSTGRES_SQL(table)                                     \
+	"CREATE TABLE IF NOT EXISTS " table " (\n"                       \
+	"  consumer   text NOT NULL,\n"                                  \
+	"  id         text NOT NULL,\n"                                  \
+	"  handled_at timestamptz NOT NULL DEFAULT clock_timestamp(),\n" \
+	"  PRIMARY KEY (consumer, id)\n"                                 \
+	");\n"                                                           \
+	"CREATE INDEX IF NOT EXISTS outbox_inbox_handled_at ON " table   \
+	" (consumer, handled_at);\n"
+
+/*
+ * The same for PostgreSQL. `schema` is the one in which the table outbox_inbox stands, NULL: where the search path finds it or
+ * would make it. It is quoted here.
+ *
+ * Makes the table where it is missing; one that is there may belong to somebody else. May be called at each start, and by several
+ * at once outside a transaction.
+ */
+OB_API int ob_inbox_postgres_create(struct pg_conn *conn, const char *schema,
+				    struct ob_error *error);
+
+/*
+ * As above. Waits while another transaction that claims the same id is open, and says false if that one commits. (Under
+ * REPEATABLE READ and SERIALIZABLE it is OB_BUSY then: roll back, and claim again.) Needs the right to INSERT.
+ */
+OB_API int ob_inbox_postgres_claim(struct pg_conn *conn, const char *schema, const char *consumer,
+				   const char *id, bool *first, struct ob_error *error);
+
+/* As above. Needs the rights to SELECT and DELETE. */
+OB_API int ob_inbox_postgres_trim(struct pg_conn *conn, const char *schema, const char *consumer,
+				  int64_t keep_ms, int64_t retry_ms, uint32_t rows_max,
+				  uint64_t *removed, struct ob_error *error);
 
 #ifdef __cplusplus
 }

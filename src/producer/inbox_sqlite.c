@@ -1,8 +1,6 @@
 #include <outbox/inbox.h>
-#include <outbox/sqlite.h>
-#include <string.h>
 
-#include "utf8.h"
+#include "inbox_rules.h"
 #include "writer.h"
 
 static int
@@ -17,22 +15,6 @@ inbox_error(sqlite3 *db, int rc, bool was_open, struct ob_error *error)
 				 sqlite3_errmsg(db));
 	ob_error_prefix(error, "inbox");
 	return code;
-}
-
-static int
-name_check(const char *field, const char *text, struct ob_error *error)
-{
-	size_t size = text == NULL ? 0 : strlen(text);
-
-	if (size == 0)
-		return ob_error_set(error, OB_INVALID, "inbox: %s: empty", field);
-	if (size > OB_NAME_BYTES_MAX)
-		return ob_error_set(error, OB_INVALID,
-				    "inbox: %s: %zu bytes, of which at most %d are allowed", field,
-				    size, OB_NAME_BYTES_MAX);
-	if (!ob_utf8_valid(text, size))
-		return ob_error_set(error, OB_INVALID, "inbox: %s: not UTF-8", field);
-	return OB_OK;
 }
 
 int
@@ -51,11 +33,9 @@ ob_inbox_sqlite_claim(sqlite3 *db, const char *consumer, const char *id, bool *f
 	static const char sql[] = "INSERT INTO main.outbox_inbox (consumer, id) VALUES (?1, ?2)"
 				  " ON CONFLICT (consumer, id) DO NOTHING";
 	sqlite3_stmt *statement = NULL;
-	int result = name_check("consumer", consumer, error);
+	int result = ob_inbox_names_check(consumer, id, error);
 	int rc;
 
-	if (result == OB_OK)
-		result = name_check("id", id, error);
 	if (result != OB_OK)
 		return result;
 	if (sqlite3_get_autocommit(db) != 0)
@@ -85,26 +65,23 @@ ob_inbox_sqlite_trim(sqlite3 *db, const char *consumer, int64_t keep_ms, int64_t
 	    "DELETE FROM main.outbox_inbox WHERE (consumer, id) IN"
 	    " (SELECT consumer, id FROM main.outbox_inbox WHERE consumer = ?1 AND handled_at <"
 	    " strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?2 || ' seconds') ORDER BY handled_at LIMIT ?3)";
-	int64_t longest_ms = retry_ms <= 0 ? OB_INBOX_RETRY_DEFAULT_MS : retry_ms;
 	bool was_open = sqlite3_get_autocommit(db) == 0;
 	sqlite3_stmt *statement = NULL;
-	int result = name_check("consumer", consumer, error);
+	int result = ob_inbox_consumer_check(consumer, error);
 	int rc;
 
+	if (result == OB_OK)
+		result = ob_inbox_keep_check(keep_ms, retry_ms, error);
 	if (result != OB_OK)
 		return result;
-	if (keep_ms <= longest_ms)
-		return ob_error_set(
-		    error, OB_USAGE,
-		    "inbox: ids must be kept for longer than a message may be retried (%lld s), not %lld s",
-		    (long long)(longest_ms / 1000), (long long)(keep_ms / 1000));
 	rc = sqlite3_prepare_v2(db, sql, sizeof(sql), &statement, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(statement, 1, consumer, -1, SQLITE_STATIC);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_double(statement, 2, -(double)keep_ms / 1000.0);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int64(statement, 3, rows_max == 0 ? 1000 : rows_max);
+		rc = sqlite3_bind_int64(statement, 3,
+					rows_max == 0 ? OB_INBOX_ROWS_DEFAULT : rows_max);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(statement);
 	if (rc == SQLITE_DONE) {

@@ -332,6 +332,8 @@ http_setup_easy(struct http_sink *http, CURL *easy)
 #endif
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, options->proxy != NULL ? options->proxy : "");
+	/* Without it the environment's no_proxy would lead past the proxy that is configured. */
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	if (http->user != NULL || http->password != NULL) {
 		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
 		curl_easy_setopt(easy, CURLOPT_USERNAME, http->user != NULL ? http->user : "");

@@ -162,6 +162,10 @@ def the_environment_chooses_no_proxy():
     assert proxy.connections == 0
     is_it(sends(server, f"proxy={proxy.url('')}"), "sent", "-")
     assert proxy.requests[0].line.startswith("POST http://127.0.0.1")
+    # Nor does it take one away.
+    env = dict(os.environ, no_proxy="*", NO_PROXY="*")
+    is_it(sends("http://127.0.0.1:1/", f"proxy={proxy.url('')}", env=env), "sent", "-")
+    assert len(proxy.requests) == 2
     proxy.close()
     server.close()
 

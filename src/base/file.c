@@ -98,3 +98,12 @@ ob_file_read_secret(const char *path, struct ob_buf *out, struct ob_error *error
 		return ob_error_set(error, OB_CONFIG, "%s: the file is empty", path);
 	return OB_OK;
 }
+
+int
+ob_file_check_secret(const char *path, struct ob_error *error)
+{
+	struct stat st;
+
+	return stat(path, &st) != 0 ? file_error(path, errno, error)
+				    : check_secret(path, &st, error);
+}

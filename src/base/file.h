@@ -19,4 +19,7 @@ int ob_file_read(const char *path, struct ob_buf *out, struct ob_error *error);
  */
 int ob_file_read_secret(const char *path, struct ob_buf *out, struct ob_error *error);
 
+/* The same refusals for a secret that a library will read by its path. */
+int ob_file_check_secret(const char *path, struct ob_error *error);
+
 #endif

@@ -132,7 +132,7 @@ add_line(struct ob_fields *fields, const char *line, size_t size, struct ob_erro
 
 	if (colon == NULL)
 		return ob_error_set(error, OB_CONFIG,
-				    "sink http: a header must be written as \"Name: value\"");
+				    "a header must be written as \"Name: value\"");
 	name = ob_bytes_trim((struct ob_bytes){line, (size_t)(colon - line)});
 	value = ob_bytes_trim((struct ob_bytes){colon + 1, size - (size_t)(colon - line) - 1});
 	if (name.size == 13 && strncasecmp(name.data, "authorization", 13) == 0) {
@@ -143,7 +143,7 @@ add_line(struct ob_fields *fields, const char *line, size_t size, struct ob_erro
 		problem = ob_fields_add_foreign(fields, name, value);
 	}
 	if (problem != NULL)
-		return ob_error_set(error, OB_CONFIG, "sink http: header \"%.*s\": %s",
+		return ob_error_set(error, OB_CONFIG, "header \"%.*s\": %s",
 				    (int)(name.size < 64 ? name.size : 64), (const char *)name.data,
 				    problem);
 	return OB_OK;
@@ -154,6 +154,7 @@ read_header_file(const char *path, struct ob_fields *fields, struct ob_error *er
 {
 	struct ob_buf text;
 	const char *at, *end;
+	unsigned number = 0;
 	int code;
 
 	ob_buf_init(&text, HEADER_FILE_MAX);
@@ -165,8 +166,10 @@ read_header_file(const char *path, struct ob_fields *fields, struct ob_error *er
 		if (stop == NULL)
 			stop = end;
 		line = ob_bytes_trim((struct ob_bytes){at, (size_t)(stop - at)});
-		if (line.size > 0)
-			code = add_line(fields, line.data, line.size, error);
+		number++;
+		if (line.size > 0 &&
+		    (code = add_line(fields, line.data, line.size, error)) != OB_OK)
+			ob_error_prefix(error, "sink http: %s: line %u", path, number);
 		at = stop + 1;
 	}
 	ob_buf_wipe(&text);
@@ -219,15 +222,20 @@ http_setup_read(struct http_sink *http, struct ob_error *error)
 	ob_buf_init(&token, TOKEN_MAX);
 	ob_webhook_keys_init(&keys);
 	ob_fields_add(&fields, "", "User-Agent", ob_bytes_of_text("outbox"));
-	for (size_t i = 0; i < options->headers.count && code == OB_OK; i++)
-		code = add_line(&fields, options->headers.items[i],
-				strlen(options->headers.items[i]), error);
+	for (size_t i = 0; i < options->headers.count && code == OB_OK; i++) {
+		const char *line = options->headers.items[i];
+
+		if ((code = add_line(&fields, line, strlen(line), error)) != OB_OK)
+			ob_error_prefix(error, "sink http");
+	}
 	if (code == OB_OK && options->header_file != NULL)
 		code = read_header_file(options->header_file, &fields, error);
 	if (code == OB_OK && options->bearer_token_file != NULL)
 		code = read_token(options->bearer_token_file, &fields, &token, error);
 	for (size_t i = 0; i < options->secret_files.count && code == OB_OK; i++)
 		code = read_secret(options->secret_files.items[i], &keys, error);
+	if (code == OB_OK && options->key_file != NULL)
+		code = ob_file_check_secret(options->key_file, error);
 	if (code == OB_OK && fields.full)
 		code = ob_error_set(error, OB_CONFIG, "sink http: too many headers");
 	if (code != OB_OK) {

@@ -147,6 +147,13 @@ def what_is_configured_wrong_is_refused_at_open():
         driver.close()
         assert driver.refused is not None, each
         assert "hunter2" not in driver.refused
+    lines = secret_file("X-One: 1\n\nhunter2\n")
+    for option, says in ((f"header-file={lines}", f"{lines}: line 3: "),
+                         (f"key-file={secret_file('key', 0o644)}", "others may read")):
+        driver = Driver(program(), "https://127.0.0.1/", option)
+        driver.wait()
+        driver.close()
+        assert driver.refused is not None and says in driver.refused and "hunter2" not in driver.refused, driver.refused
     driver = Driver(program(), "http://127.0.0.1/", f"secret-file={good}")
     driver.wait()
     driver.close()

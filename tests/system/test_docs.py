@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Runs every command that README and docs/ show, as a reader would: in order, in an empty directory.
+"""Runs every command that README, the other pages at the top and docs/ show, as a reader would: in order, in a directory
+that is empty but for the build.
 
 A fenced block that begins with ```sh is run with `sh -eu`; the blocks of one page share one shell. One that must not be
-run says why: ```sh norun: the reason. Prints TAP: for each page whether its commands
-work and its links lead somewhere, and a skip for each block that was not run.
+run says why: ```sh norun: the reason. Commands and options within the text must be those that the program's help knows.
+Prints TAP: for each page whether its commands work, its text names what there is, and its links lead somewhere, and a skip for
+each block that was not run.
 
 usage: test_docs.py BUILD_DIR [PAGE...]
 """
@@ -41,6 +43,7 @@ def run(script, build, cwd):
     """Runs one page's commands; returns (exit status, output). Ends all that the page has started."""
     env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}", NO_COLOR="1", OUTBOX_BUILD=str(build),
                OUTBOX_SOURCE=str(ROOT))
+    os.symlink(build, os.path.join(cwd, "build"))  # as it is found at the top of the source
     child = subprocess.Popen(["sh", "-eu", "-c", script], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
@@ -62,10 +65,33 @@ def broken_links(page):
     return [to for to in targets if "://" not in to and not (page.parent / to).exists()]
 
 
+def known_commands(build):
+    """{name of a command: the options that its help shows}."""
+    def said(*words):
+        return subprocess.run([build / "outbox", "help", *words], capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^  ((?:dead )?[a-z-]+)  ", said(), re.MULTILINE)
+    return {name: {"--help"} | set(re.findall(r"^  (--[a-z0-9-]+)", said(*name.split()), re.MULTILINE)) for name in names}
+
+
+def unknown_words(page, commands):
+    """The commands and options within the text of a page that the program does not know."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    every = set().union(*commands.values())
+    for code in re.findall(r"`([^`\n]+)`", text):
+        options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", code))
+        if code.startswith("outbox ") and code[7].islower():
+            name = next((name for name in commands if re.match(rf"{name}\b", code[7:])), None)
+            if name is None or options - commands[name]:
+                yield code
+        elif code.startswith("--") and options - every:
+            yield code
+
+
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     named = [pathlib.Path(name).resolve() for name in sys.argv[2:]]
-    pages = named or [ROOT / "README.md"] + sorted((ROOT / "docs").glob("*.md"))
+    pages = named or sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "tests").rglob("*.md"))
+    commands = known_commands(build)
     number = failed = 0
     for page in pages:
         name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
@@ -75,6 +101,11 @@ def main():
         failed += bool(broken)
         print(f"{'not ok' if broken else 'ok'} {number} - every link of {name} leads somewhere")
         print("".join(f"# {to}\n" for to in broken), end="")
+        number += 1
+        unknown = list(unknown_words(page, commands))
+        failed += bool(unknown)
+        print(f"{'not ok' if unknown else 'ok'} {number} - {name} names commands and options that there are")
+        print("".join(f"# {code}\n" for code in unknown), end="")
         for line, info, text in blocks(page):
             if info.startswith("norun:"):
                 number += 1

@@ -93,9 +93,9 @@ class Flow:
     async def forward(self, chunk):
         proxy = self.link.proxy
         for fault in [it for it in proxy.faults if it.way == self.way]:
-            upto = fault.at(self, chunk)
-            if upto is not None:
-                await self.send(chunk[:upto])
+            cut = fault.at(self, chunk)
+            if cut is not None:
+                await self.send(chunk[:cut])
                 fault.strike()
                 self.link.suffer(fault, self)
                 return False

@@ -149,6 +149,7 @@ struct parked_table {
 	uint64_t keyed;      /* those of `rows` that have a key */
 	int64_t due_ms;      /* when a row may be due; NEVER: none */
 	int64_t loaded_ms;   /* when the counts were last those of the store */
+	bool unsure;         /* a settle or a person may have changed them since */
 	struct ob_list ends; /* handed-out entries whose end the next settle tells */
 	struct ob_list settling;
 };
@@ -199,7 +200,9 @@ struct settling {
 	struct parked *touched;
 	int64_t rows, scheduled, dead; /* what it adds to each when it is confirmed */
 	bool tight;                    /* the window cannot move without it */
-	const char *full;              /* the quota that stopped the last walk; NULL: none */
+	uint64_t
+	    last_sent;    /* a drain that sends no more: all before it is put away; 0: nothing is */
+	const char *full; /* the quota that stopped the last walk; NULL: none */
 };
 
 /* session.c */
@@ -374,6 +377,8 @@ void ob_parked_delete(struct ob_engine *engine, struct parked *parked);
 /* A handed-out entry came to its end: the next settle tells it. If it was not sent, the others of
    its run go back. */
 void ob_parked_end(struct ob_engine *engine, struct entry *entry, enum end end);
+/* Those that were handed out and did not have their turn go back. */
+void ob_parked_give_back(struct ob_engine *engine);
 /* The store knows of no row that is parked or due, ever: are there any by our count? */
 void ob_parked_suspect(struct ob_engine *engine);
 static inline int64_t
@@ -430,6 +435,8 @@ bool ob_recipient_down(struct ob_engine *engine, struct entry *entry,
 		       const struct ob_receipt *receipt, bool probe);
 /* A probe came back untried. */
 void ob_recipient_untried(struct ob_engine *engine);
+/* Rejects that await their verdict count as not tried: nobody will know. */
+void ob_recipient_forget_rejects(struct ob_engine *engine);
 void ob_recipient_poke(struct ob_engine *engine);
 static inline bool
 ob_recipient_is_down(const struct ob_engine *engine)

@@ -137,6 +137,7 @@ ob_delivery_drain(struct ob_engine *engine)
 {
 	const struct window *window = &engine->window;
 
+	engine->parked.unsure = true;
 	engine->drain_end = 0;
 	for (uint64_t at = window->first; at < window->next; at++) {
 		const struct entry *entry = ob_window_at(window, at);
@@ -292,6 +293,10 @@ entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_rece
 	     bool probe)
 {
 	bool rejected = receipt->fate == OB_FATE_REJECT;
+	/* After a cancel "unknown" is no failure; and no verdict is awaited when the time is up. */
+	bool is_void = receipt->fate == OB_FATE_UNKNOWN
+			   ? engine->session.cancelled || engine->abandoned
+			   : rejected && engine->abandoned;
 
 	if (rejected)
 		engine->stats.rejected++;
@@ -299,7 +304,7 @@ entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_rece
 		engine->stats.retried++;
 	else
 		engine->stats.unknown++;
-	if (receipt->fate == OB_FATE_UNKNOWN && (engine->session.cancelled || engine->abandoned)) {
+	if (is_void) {
 		if (probe)
 			ob_recipient_untried(engine);
 		ob_lanes_turn(engine, entry);

@@ -31,6 +31,10 @@
  * with deliver_after is scheduled; anything else ends the walk. So parked and dead rows are written only together with a `through`
  * at or above them, and a crash never finds a parked row above its checkpoint.
  *
+ * A drain leaves nothing behind that would arrive twice: what stands before a message that was sent is sent, too; and what cannot
+ * be (the recipient is down, a person has paused) is parked by the last settle, due at once, with no try counted and its key behind
+ * it. Only where a quota has no room for it does it stay, and what was sent behind it is sent again by the next owner.
+ *
  * A lane is free again once a confirmed settle left no row of it in the store. Until then its messages go through the
  * store, behind each other; rows of it come back as parked rows, the head and a run behind it.
  *
@@ -125,7 +129,7 @@ enum ob_event_kind {
 	OB_EVENT_PAUSE,    /* local, not the store's paused */
 	OB_EVENT_RESUME,
 	OB_EVENT_DRAIN, /* fetch no more, finish what is in flight and what stands before it, settle, then DRAINED */
-	OB_EVENT_ABANDON, /* while draining: the deadline passed. CANCEL, settle what is known, then DRAINED */
+	OB_EVENT_ABANDON, /* while draining: the deadline passed. CANCEL, settle what is known by its receipts, then DRAINED */
 };
 
 struct ob_event {

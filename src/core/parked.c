@@ -112,6 +112,7 @@ ob_parked_load(struct ob_engine *engine, const struct ob_acquired *acquired,
 		parked->held = lanes[i].held;
 	}
 	table->loaded_ms = engine->now_ms;
+	table->unsure = false;
 	table->rows = acquired->parked_rows;
 	table->scheduled = acquired->scheduled_rows;
 	table->dead = acquired->dead_rows;
@@ -180,4 +181,17 @@ ob_parked_end(struct ob_engine *engine, struct entry *entry, enum end end)
 	ob_settling_soon(engine, ob_list_is_empty(&lane->run) ? 0 : engine->config.settle_every_ms);
 	ob_lanes_update(engine, lane);
 	ob_lanes_release(engine, lane);
+}
+
+void
+ob_parked_give_back(struct ob_engine *engine)
+{
+	struct window *window = &engine->window;
+
+	for (uint32_t i = 0; i < window->pool_size; i++) {
+		struct entry *entry = &window->pool[i];
+
+		if (entry->row != NULL && entry->awaits == AWAITS_TURN)
+			ob_parked_end(engine, entry, END_BACK);
+	}
 }

@@ -63,8 +63,8 @@ ob_recipient_room(const struct ob_engine *engine)
 }
 
 /* Rejects that nobody has confirmed yet may be the recipient's fault after all. */
-static void
-verdicts_take_back(struct ob_engine *engine)
+void
+ob_recipient_forget_rejects(struct ob_engine *engine)
 {
 	struct ob_list *first;
 
@@ -112,7 +112,7 @@ down_begin(struct ob_engine *engine, enum mood mood, const struct ob_receipt *re
 	pause_start(engine, receipt);
 	/* If nothing is sent before it is down again, the next pause is longer. */
 	pause_double(engine);
-	verdicts_take_back(engine);
+	ob_recipient_forget_rejects(engine);
 }
 
 static void

@@ -165,7 +165,8 @@ ob_session_advance(struct ob_engine *engine)
 	if (session->hold != HOLD_NONE && engine->now_ms >= session->lease_ends_ms)
 		lease_ended(engine);
 	if (engine->draining && !engine->drained &&
-	    (session->hold == HOLD_NONE || (engine->abandoned && session->hold != HOLD_HELD))) {
+	    (session->hold == HOLD_NONE ||
+	     (engine->abandoned && session->hold != HOLD_HELD && session->failed != OB_OK))) {
 		engine->drained = true;
 		ob_core_action(engine, OB_ACTION_DRAINED);
 	}

@@ -24,7 +24,8 @@ ob_settling_init(struct ob_engine *engine)
 
 	settling->outcomes_size = (uint32_t)size;
 	settling->outcomes = calloc(size, sizeof(*settling->outcomes));
-	settling->tries = calloc(size * OB_ENTRY_TRIES, sizeof(*settling->tries));
+	/* With room for a note of the walk itself. */
+	settling->tries = calloc(size * (OB_ENTRY_TRIES + 1), sizeof(*settling->tries));
 	settling->due_ms = settling->passed_due_ms = settling->retry_at_ms = OB_NEVER;
 	return settling->outcomes != NULL && settling->tries != NULL;
 }
@@ -55,9 +56,11 @@ settle_make(struct ob_engine *engine)
 	if (settling->full == NULL && settling->settle.through < engine->window.first &&
 	    engine->window.first < engine->window.next)
 		settling->full = full;
-	/* A replay parks what is parked already, so that our count may be too high. */
+	/* A replay parks what is parked already, so that our count may be too high. Whoever ends asks once more. */
 	if (settling->full != NULL) {
-		int64_t again_ms = ob_core_later(engine->parked.loaded_ms, FULL_RELOAD_MS);
+		int64_t again_ms = engine->draining && engine->parked.unsure
+				       ? engine->now_ms
+				       : ob_core_later(engine->parked.loaded_ms, FULL_RELOAD_MS);
 
 		settling->due_ms = ob_core_max(again_ms, engine->now_ms + 1);
 		settling->wants_reload = settling->wants_reload || again_ms <= engine->now_ms;
@@ -112,15 +115,31 @@ settle_is_due(const struct ob_engine *engine)
 		   : passable > share || must_be_put_away(engine);
 }
 
-/* A drain waits for receipts, for what fills the gaps before them, and for the verdicts, a second at most. */
+/* A drain waits for receipts, for what fills the gaps before them, and for the verdicts, a second at most. When its
+   time is up it waits only for those receipts that a cancel brings. */
 static bool
 is_finished(const struct ob_engine *engine)
 {
-	if (!engine->draining)
+	if (!engine->draining || engine->session.hold != HOLD_HELD || engine->in_flight > 0)
 		return false;
 	return engine->abandoned ||
-	       (engine->in_flight == 0 && ob_list_is_empty(&engine->recipient.verdicts) &&
-		!ob_delivery_fills_gaps(engine));
+	       (ob_list_is_empty(&engine->recipient.verdicts) && !ob_delivery_fills_gaps(engine));
+}
+
+/* The last message that was sent and is not settled; 0: there is none. */
+static uint64_t
+last_sent(const struct ob_engine *engine)
+{
+	const struct window *window = &engine->window;
+	uint64_t at = window->next - 1;
+
+	for (; at >= window->first; at--) {
+		const struct entry *entry = ob_window_at(window, at);
+
+		if (entry->awaits == AWAITS_SETTLE && entry->end == END_SENT)
+			return at;
+	}
+	return 0;
 }
 
 void
@@ -141,6 +160,9 @@ ob_settling_advance(struct ob_engine *engine)
 	if (engine->session.hold != HOLD_HELD)
 		return;
 	settling->tight = engine->draining || ob_fetching_starves(engine);
+	settling->last_sent = finished ? last_sent(engine) : 0;
+	if (settling->last_sent > 0)
+		ob_parked_give_back(engine);
 	if (finished || settle_is_due(engine)) {
 		/* The walk may have found one more that may go. */
 		if (!settle_make(engine) && finished && is_finished(engine)) {
@@ -228,6 +250,7 @@ settle_confirm(struct ob_engine *engine)
 	table->rows = added(table->rows, settling->rows);
 	table->scheduled = added(table->scheduled, settling->scheduled);
 	table->dead = added(table->dead, settling->dead);
+	table->unsure = table->unsure || settling->settle.outcome_count > 0;
 	touched_confirm(engine);
 	table->due_ms = ob_core_min(table->due_ms, settling->parked_due_ms);
 	engine->fetching.settled_due_ms =

@@ -7,9 +7,11 @@
  * entry of its lane that the walk meets goes behind it, as do entries of a lane that is parked already. That is decided
  * here and not earlier, by the table of parked keys as it stands with this very settle: a retry is never overtaken by a
  * later message of its key (P3), since either both are in the store or neither is. While the recipient is down nothing is
- * parked that could be sent. A quota that is full ends the walk.
+ * parked that could be sent, but by the last settles of a drain, which let the checkpoint pass what was sent (P4). A quota that is
+ * full ends the walk.
  */
 #include "core.h"
+#include "text.h"
 
 static void
 tries_tell(struct ob_engine *engine, const struct entry *entry, struct ob_outcome *outcome)
@@ -46,6 +48,20 @@ outcome_add(struct ob_engine *engine, struct entry *entry, enum ob_outcome_kind 
 	tries_tell(engine, entry, outcome);
 	entry->was = entry->awaits;
 	entry->awaits = AWAITS_STORE;
+}
+
+/* Why the last outcome is as it is, where no try of the message says so. */
+static void
+outcome_note(struct ob_engine *engine, const char *code, const char *text)
+{
+	struct settling *settling = &engine->settling;
+	struct ob_outcome *outcome = &settling->outcomes[settling->settle.outcome_count - 1];
+	struct ob_try *told = &settling->tries[settling->tries_count++];
+
+	told->ago_ms = 0;
+	ob_text_copy(told->code, sizeof(told->code), code);
+	ob_text_copy(told->text, sizeof(told->text), text);
+	outcome->try_count++;
 }
 
 /* The last outcome is due again then: the engine asks for it at that time. */
@@ -268,7 +284,9 @@ walk_park(struct ob_engine *engine, struct entry *entry)
 		touch(engine, parked, 1);
 	}
 	outcome_add(engine, entry, OB_OUTCOME_PARK);
-	outcome_due(engine, entry->due_ms);
+	if (entry->try_count == 0)
+		outcome_note(engine, "drained", "the relay ended before it could be sent");
+	outcome_due(engine, entry->was == AWAITS_TRY ? entry->due_ms : engine->now_ms);
 	engine->settling.rows++;
 	return true;
 }
@@ -351,6 +369,8 @@ static bool
 walk_entry(struct ob_engine *engine, struct entry *entry)
 {
 	bool waits = entry->awaits == AWAITS_TRY;
+	/* What was sent behind it would arrive once more, though nothing is wrong with it (P4). */
+	bool is_in_the_way = entry->row->ordinal < engine->settling.last_sent;
 	bool is_long = entry->due_ms - engine->now_ms > engine->config.park_after_ms;
 
 	if (entry->awaits == AWAITS_SETTLE)
@@ -363,7 +383,7 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 		return false;
 	if (entry->scheduled)
 		return walk_schedule(engine, entry);
-	if (is_frozen(engine))
+	if (!is_in_the_way && is_frozen(engine))
 		return false;
 	if (entry->lane != NULL && entry->lane->in_flight > 0 && entry->lane->parked == NULL)
 		return false;
@@ -372,6 +392,8 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 	/* The last rows of the key leave the store with this settle: then it is free. */
 	if (entry->lane != NULL && entry->lane->parked != NULL)
 		return false;
+	if (is_in_the_way)
+		return walk_park(engine, entry);
 	return waits && entry->attempts > 0 && (is_long || engine->settling.tight) &&
 	       walk_park(engine, entry);
 }

@@ -329,6 +329,7 @@ answer_settle(struct sim_relay *relay, struct ob_event *event)
 		 (unsigned long long)world->store.dead_rows);
 	relay->settling = false;
 	relay->settle = NULL;
+	relay->busy_at_end = relay->abandoned && event->code == OB_BUSY;
 	if (event->code != OB_OK)
 		return;
 	for (; relay->confirmed < settle->through; relay->confirmed++) {

@@ -456,7 +456,7 @@ sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
 	if (key != SIM_NO_KEY &&
 	    key_rows + ledger->keys[key].twice >= ledger->plot->config.quotas.parked_rows_of_key)
 		ledger->keys[key].past_quota = true;
-	if (outcome->kind == OB_OUTCOME_PARK && outcome->attempts == 0)
+	if (outcome->kind == OB_OUTCOME_PARK && outcome->attempts == 0 && !ledger->drains)
 		sim_ledger_fail(ledger, "P5", "message %u is parked, but was never tried", message);
 	if (key != SIM_NO_KEY && outcome->kind != OB_OUTCOME_BEHIND &&
 	    outcome->kind != OB_OUTCOME_SCHEDULE)

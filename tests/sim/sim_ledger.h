@@ -73,6 +73,7 @@ struct sim_ledger {
 	uint32_t changes;      /* by people, and acquires, which follow them */
 	uint64_t storm_deaths; /* of keys, in the storm of rejects that lasts or was the last */
 	bool storm;            /* everything is rejected just now */
+	bool drains;           /* what is written down is of a relay that was asked to end */
 	uint64_t storm_incidents;
 	uint64_t duplicates_max; /* that one incident may cause */
 	bool failed;

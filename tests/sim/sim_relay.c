@@ -117,6 +117,41 @@ do_report(struct sim_relay *relay, const struct ob_action *action)
 	relay->report = *report;
 }
 
+/* Where there is no room to put away what stands before it, what was sent stays unsettled. */
+static bool
+any_quota_is_full(const struct sim_store *store)
+{
+	const struct ob_quotas *quotas = &store->plot->config.quotas;
+	uint32_t keys = 0;
+
+	for (int key = 0; key < SIM_KEYS_MAX; key++) {
+		keys += store->chain_rows[key] > 0 || store->holder[key] >= 0;
+		if (store->chain_rows[key] >= quotas->parked_rows_of_key)
+			return true;
+	}
+	return keys >= quotas->parked_keys || store->parked_rows >= quotas->parked_rows ||
+	       store->scheduled_rows >= quotas->scheduled_rows ||
+	       store->dead_rows >= quotas->dead_rows;
+}
+
+/* It ended in an orderly way: all that it sent is settled, or it would be sent again by the next one. */
+static void
+check_all_is_settled(struct sim_relay *relay)
+{
+	struct sim_world *world = relay->world;
+
+	for (uint64_t at = relay->confirmed + 1; at <= relay->session.ordinals; at++) {
+		uint32_t message = world->store.order[relay->session.entries[at].at];
+
+		if (world->ledger.messages[message].sent_session == relay->session.number &&
+		    !world->ledger.messages[message].loose)
+			sim_ledger_fail(
+			    &world->ledger, "P4",
+			    "relay %u is drained, but message %u, which was sent, is not settled",
+			    relay->index, message);
+	}
+}
+
 static void
 do_drained(struct sim_relay *relay)
 {
@@ -127,16 +162,8 @@ do_drained(struct sim_relay *relay)
 	if (relay->sink.count > relay->sink.cancelled)
 		sim_ledger_fail(&world->ledger, "contract", "drained with %u in flight",
 				relay->sink.count);
-	/* It ended in an orderly way: what it sent and could settle, it has settled. */
-	if (!relay->abandoned && relay->holds && relay->confirmed < relay->session.ordinals) {
-		uint32_t next = world->store.order[relay->session.entries[relay->confirmed + 1].at];
-
-		if (world->ledger.messages[next].sent_session == relay->session.number)
-			sim_ledger_fail(
-			    &world->ledger, "P4",
-			    "relay %u is drained, but message %u, which was sent, is not settled",
-			    relay->index, next);
-	}
+	if (relay->holds && !relay->busy_at_end && !any_quota_is_full(&world->store))
+		check_all_is_settled(relay);
 	SIM_TELL(world, "relay %u is drained", relay->index);
 	world->store.now_us = world->now_us;
 	sim_store_release(&world->store, &relay->session);
@@ -263,6 +290,7 @@ sim_relay_start(struct sim_relay *relay)
 	world->counts.starts++;
 	relay->life++;
 	relay->draining = relay->abandoned = relay->paused_locally = false;
+	relay->busy_at_end = false;
 	relay->call_count = 0;
 	relay->in_call = relay->waiting = false;
 	relay->acquiring = relay->fetching = relay->settling = relay->holds = false;
@@ -331,7 +359,7 @@ sim_relay_drain(struct sim_relay *relay)
 	if (!relay->alive || relay->draining || relay->frozen_until_us > world->now_us)
 		return;
 	SIM_TELL(world, "relay %u is asked to drain", relay->index);
-	relay->draining = true;
+	relay->draining = relay->session.draining = true;
 	sim_relay_put(relay, SIM_ABANDON, sim_rng_spread(&world->rng, 10, 5000) * 1000, 0, 0);
 	sim_calls_wake(relay);
 	sim_relay_step(relay, &event);

@@ -261,6 +261,7 @@ sim_store_settle(struct sim_store *store, struct sim_session *session,
 	if (code != OB_OK)
 		return code;
 	store->counts.settles++;
+	store->ledger->drains = session->draining;
 	if (settle->through > session->ordinals ||
 	    (settle->through < session->settled && settle->through != 0)) {
 		sim_ledger_fail(

@@ -41,6 +41,7 @@ struct sim_session {
 	uint32_t
 	    number; /* counted over the story; a new one for each acquire that does not go on */
 	bool acquired, doubt;
+	bool draining; /* its relay was asked to end */
 	int32_t cursor;
 	uint8_t replay;
 	int32_t replay_cursor;

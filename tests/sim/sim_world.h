@@ -80,6 +80,7 @@ struct sim_relay {
 	uint8_t index;
 	uint16_t life;
 	bool alive, draining, abandoned, paused_locally;
+	bool busy_at_end; /* abandoned, and the database had no time for the last settle */
 	struct ob_engine *engine;
 	struct sim_session session;
 	struct sim_sink sink;

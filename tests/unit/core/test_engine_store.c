@@ -197,6 +197,105 @@ test_drain(void **state)
 	assert_int_equal(w->batches, 1);
 }
 
+/* P4: c3 was sent; a1 and b2 cannot be, so they are put away to let the checkpoint pass it, with no try counted. */
+static void
+test_drain_while_the_recipient_is_down(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 b2 c3 a4 -5");
+	world_expect(w, "fetch\nsubmit a1 b2 c3 -5\n");
+	world_receipt(w, "a1 b2", OB_FATE_DOWN);
+	world_receipt(w, "c3 -5", OB_FATE_SENT);
+	world_expect(w, "report down: down\n");
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "settle 5 park:1 park:2 behind:4\nreport draining\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
+/* What stands behind the last one that was sent stays in the log. */
+static void
+test_drain_puts_away_no_more_than_it_must(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 c2 a3 b4");
+	world_receipt(w, "a1", OB_FATE_DOWN);
+	world_receipt(w, "c2", OB_FATE_SENT);
+	world_receipt(w, "b4", OB_FATE_DOWN);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "fetch\nsubmit a1 c2 b4\nreport down: down\n"
+			"settle 2 park:1\nreport draining\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
+static void
+test_drain_without_room_to_put_away(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.quotas.parked_rows = 1;
+	world_start(w);
+	world_fetched(w, "a1 b2 c3");
+	world_receipt(w, "a1 b2", OB_FATE_DOWN);
+	world_receipt(w, "c3", OB_FATE_SENT);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "fetch\nsubmit a1 b2 c3\nreport down: down\n"
+			"settle 1 park:1\nreport draining\n");
+	world_settled(w, OB_OK);
+	/* Is it really full? */
+	world_expect(w, "acquire\n");
+	w->acquired.goes_on = true;
+	w->acquired.parked_rows = w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 1};
+	world_acquired(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
+/* Nothing goes while a person has paused it. */
+static void
+test_drain_while_paused(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 a2 b3");
+	world_event(w, OB_EVENT_PAUSE);
+	world_receipt(w, "a1 b3", OB_FATE_SENT);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "fetch\nsubmit a1 b3\nreport paused: paused_here\n"
+			"settle 3 park:2\nreport draining\n");
+}
+
+/* A reject that nobody has confirmed when the time is up is taken back; what was given up at the sink is not settled
+   as anything. */
+static void
+test_abandon_takes_back_what_is_undecided(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 b2 c3 d4");
+	world_receipt(w, "c3", OB_FATE_SENT);
+	world_receipt(w, "a1", OB_FATE_REJECT);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "fetch\nsubmit a1 b2 c3 d4\nreport draining\n");
+	world_event(w, OB_EVENT_ABANDON);
+	world_expect(w, "cancel\n");
+	world_receipt(w, "b2", OB_FATE_REJECT);
+	world_expect(w, "");
+	world_receipt(w, "d4", OB_FATE_UNKNOWN);
+	world_expect(w, "settle 3 park:1 park:2\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
 static void
 test_abandon(void **state)
 {
@@ -210,6 +309,8 @@ test_abandon(void **state)
 	world_event(w, OB_EVENT_ABANDON);
 	world_expect(w, "cancel\nsettle 1\n");
 	world_settled(w, OB_OK);
+	world_expect(w, "");
+	world_receipt(w, "b2", OB_FATE_UNKNOWN);
 	world_expect(w, "drained\nreport drained\n");
 }
 
@@ -349,7 +450,12 @@ main(void)
 	    STORY(test_drain_waits_for_the_verdict),
 	    STORY(test_lease_runs_out),
 	    STORY(test_drain),
+	    STORY(test_drain_while_the_recipient_is_down),
+	    STORY(test_drain_puts_away_no_more_than_it_must),
+	    STORY(test_drain_without_room_to_put_away),
+	    STORY(test_drain_while_paused),
 	    STORY(test_abandon),
+	    STORY(test_abandon_takes_back_what_is_undecided),
 	    STORY(test_a_fetch_without_room_for_parked_rows_does_not_wait),
 	    STORY(test_waits_for_room_for_a_large_row),
 	    STORY(test_paused_finishes_what_is_in_flight),

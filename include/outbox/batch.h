@@ -63,6 +63,8 @@ OB_API void ob_batch_drop_last(struct ob_batch *batch);
 /* The lane of a message: SipHash-2-4 of its key (or topic, NUL, key) under a constant key that is frozen with the
    schema, since shards and parked rows are stored by it; never 0. 0 when the message has no key. */
 OB_API uint64_t ob_lane_of(const struct ob_message *message, enum ob_order_by order_by);
+/* The shard of a message, of so many, by its key alone (ob_lane_of by key), by its id when it has none; frozen, too. */
+OB_API uint32_t ob_shard_of(const struct ob_message *message, uint32_t shards);
 /* What a message counts against limits: the sizes of its fields and OB_ROW_OVERHEAD. */
 OB_API uint32_t ob_row_bytes(const struct ob_message *message);
 

@@ -19,6 +19,26 @@
  * After OB_AGAIN, OB_STALE or OB_FOREIGN from any call nothing that was fetched is valid any more: the caller forgets it
  * and acquires again; ordinals then start anew. After OB_CHANGED the caller acquires again, and if that says
  * `goes_on`, ordinals and unsettled rows still stand. OB_BUSY means: certainly not done, call again.
+ *
+ * Where the store declares OB_STORE_SHARDS a subscription consists of shards 0, 1, 2 ..., each with a checkpoint, an epoch
+ * and a lease of its own. A message belongs to one of them by its key alone (by its id when it has none), whatever
+ * `order_by` says, by a hash that is frozen with the schema: `ob_shard_of`, or one that the database can reckon. Fetch,
+ * settle and acquire are about one shard; what people see and change is about the subscription, so about all of them.
+ *
+ * The number of shards is changed by a barrier, since a key that moved from a shard behind to a shard ahead would be lost:
+ *
+ *     subscribe(another number) ─▶ the old shards go on up to one common position ─▶ each has ended ─▶ all are
+ *     given up ─▶ the new shards begin at that position
+ *
+ * - `subscribe` fixes the common position, at or behind everything that any shard has read, and raises the epochs. No
+ *   fetch goes past it from then on. Another `subscribe` before the end changes only the number to come.
+ * - A shard has ended once its checkpoint is at the common position and no replay is left to it. It goes on to be run
+ *   for its parked rows.
+ * - Once all have ended they are `ending`: acquire gives none to anybody who does not hold it, while renew, settle,
+ *   fetch and release serve its owner as ever. A replay that a person asks for now makes them go on.
+ * - When they are ending and no lease is live any more, the next acquire, join or subscribe makes the new shards in one
+ *   transaction: their checkpoints at the common position, their epochs above all that were, parked and dead rows
+ *   theirs by key.
  */
 #ifndef OUTBOX_STORE_H
 #define OUTBOX_STORE_H
@@ -37,9 +57,11 @@ extern "C" {
 #define OB_STORE_CONTRACT        1
 #define OB_SUBSCRIPTION_NAME_MAX 64 /* [a-z0-9][a-z0-9_.-]* */
 #define OB_OWNER_NAME_MAX        128
+#define OB_SHARDS_MAX            256 /* of a subscription */
+#define OB_MEMBERS_MAX           256 /* that `join` tells of; any number may join */
 
 enum ob_store_capability {
-	OB_STORE_SHARDS = 1,  /* more than one shard a subscription */
+	OB_STORE_SHARDS = 1,  /* more than one shard a subscription; join and leave */
 	OB_STORE_MANY = 2,    /* relays on several machines */
 	OB_STORE_DURABLE = 4, /* what is settled outlives the process */
 };
@@ -79,7 +101,7 @@ struct ob_subscription {
 	enum ob_order_by order_by;
 	bool from_now; /* a new subscription starts behind what is there; else at the beginning */
 	const char *sink; /* for people: the recipient's URL without secrets */
-	uint32_t shards;  /* 0 or 1: not sharded */
+	uint32_t shards;  /* 0: as many as it has, and one of a new one */
 	bool hold_key; /* for people and for `dead`: what happens to a key whose message is dead */
 };
 
@@ -87,6 +109,7 @@ struct ob_lease_request {
 	const char *subscription;
 	uint32_t shard;
 	const char *owner; /* for people: host and process id */
+	uint64_t member;   /* as given to join, so that the others know whose it is; 0: nobody's */
 	int64_t lease_ms;
 	/* Room for the parked keys; acquire fails with OB_LIMIT if there are more. */
 	struct ob_parked_lane *lanes;
@@ -100,17 +123,49 @@ struct ob_parked_lane {
 };
 
 struct ob_acquired {
-	bool held;                     /* false: another owner has it */
-	int64_t retry_in_ms;           /* when not held: until its lease runs out */
-	char owner[OB_OWNER_NAME_MAX]; /* when not held: whose it is */
+	bool
+	    held; /* false: another owner has it, there is no such shard, or the shards are ending */
+	int64_t retry_in_ms;           /* when not held: until its lease runs out; 0: unknown */
+	char owner[OB_OWNER_NAME_MAX]; /* when not held: whose it is, or "" */
+	uint32_t shards;               /* how many there are; 0 counts as one */
+	bool changing;                 /* their number is being changed */
 	uint64_t epoch;
 	bool paused; /* by a person */
 	bool
 	    goes_on; /* the same owner again, and no doubt since: ordinals and unsettled rows stand */
-	uint64_t parked_rows; /* without the scheduled ones */
+	uint64_t parked_rows; /* of this shard, as are the next two; without the scheduled ones */
 	uint64_t scheduled_rows;
 	uint64_t dead_rows;
 	uint32_t lane_count; /* of request->lanes */
+};
+
+/*
+ * A relay that is ready to run shards of a subscription says so, again and again, and is told who else is. Who runs which
+ * shard is for the relays to agree on by what they are told; only a lease gives the right to. A store need not write at
+ * each call, only when a third of `live_ms` has passed since it last did.
+ */
+struct ob_member {
+	const char *subscription;
+	uint64_t member;   /* a random number; 0: only looks */
+	const char *owner; /* for people: host and process id */
+	int64_t live_ms;   /* how long it counts as live from now on */
+};
+
+struct ob_shard_lease {
+	bool held;       /* the lease is live */
+	uint64_t member; /* whose; 0: of somebody who did not say */
+};
+
+struct ob_crew {
+	uint32_t shards;      /* how many there are */
+	uint32_t shards_next; /* how many there will be; 0: their number is not being changed */
+	bool ending;          /* see at the head */
+	/* Those that are live, in the order in which they joined. */
+	uint32_t member_count;
+	uint64_t members[OB_MEMBERS_MAX];
+	struct ob_shard_lease leases[OB_SHARDS_MAX];
+	/* Until the first lease or membership of anybody else runs out, unless it is renewed; -1: there is none. */
+	int64_t next_end_ms;
 };
 
 struct ob_fetch {
@@ -234,17 +289,37 @@ struct ob_change {
 	bool dry_run;        /* only count */
 };
 
+/* Who runs a shard, and how it goes: as the fields of the same names in ob_subscription_stats. */
+struct ob_shard_stats {
+	bool held;
+	const char *owner;
+	int64_t lease_left_ms;
+	uint64_t epoch;
+	const char *state, *code, *text;
+	int64_t state_since_ms;
+	bool
+	    ended; /* their number is being changed, and this one has come to the common position */
+};
+
 struct ob_subscription_stats {
 	const char *name;
 	const char *topics;
 	const char *sink;
 	bool paused;
+	/* Of several shards, of the one that needs a person most: the first that nobody runs, else the first that says
+	   anything but "running", else the first. */
 	bool held;         /* a relay holds a live lease */
 	const char *owner; /* "" when not held */
 	int64_t lease_left_ms;
 	uint64_t epoch;
 	const char *state, *code, *text; /* as the relay last wrote them; "" when none */
 	int64_t state_since_ms;
+	/* Each of them. */
+	const struct ob_shard_stats *shard;
+	uint32_t shards;      /* 0: the store has none */
+	uint32_t shards_next; /* 0: their number is not being changed */
+	uint32_t members;     /* relays that have joined */
+	/* Of all of them. */
 	uint64_t
 	    pending_max; /* rows behind the checkpoint, at most: an upper bound that costs no scan */
 	bool pending;    /* there is at least one matching row behind the checkpoint */
@@ -279,7 +354,8 @@ struct ob_store_ops {
 	char *(*schema_sql)(const void *options);
 
 	/* Makes the subscription or updates it. A new pattern holds for what is read from now on. OB_CONFIG when `order_by`
-	   changed while rows are parked. */
+	   changed while rows are parked, or with more than OB_SHARDS_MAX shards; OB_UNSUPPORTED with more than one where
+	   there is no OB_STORE_SHARDS. */
 	int (*subscribe)(struct ob_store *store, const struct ob_subscription *subscription,
 			 struct ob_error *error);
 	/* OB_SCHEMA when our tables are not there, altered or newer. */
@@ -290,6 +366,13 @@ struct ob_store_ops {
 		     struct ob_error *error);
 	/* Gives the lease up so that the next owner need not wait. Does nothing when it is not held. */
 	int (*release)(struct ob_store *store, struct ob_error *error);
+	/* Both NULL without OB_STORE_SHARDS; on an instance of its own, or one that holds a lease. OB_NOT_FOUND when there is
+	   no such subscription. */
+	int (*join)(struct ob_store *store, const struct ob_member *member, struct ob_crew *crew,
+		    struct ob_error *error);
+	/* Is no member any more. Its leases are not touched. */
+	int (*leave)(struct ob_store *store, const char *subscription, uint64_t member,
+		     struct ob_error *error);
 	/* Adds rows to an empty batch; no rows is no error. Parked rows come first and are not handed out again until a settle
 	   told their outcome. Rows of one parked key come in order, its head first. */
 	int (*fetch)(struct ob_store *store, const struct ob_fetch *fetch, struct ob_batch *batch,

@@ -19,6 +19,16 @@ ob_lane_of(const struct ob_message *message, enum ob_order_by order_by)
 }
 
 uint32_t
+ob_shard_of(const struct ob_message *message, uint32_t shards)
+{
+	uint64_t hash = ob_lane_of(message, OB_ORDER_BY_KEY);
+
+	if (hash == 0)
+		hash = ob_hash_lane(message->id.data, message->id.size);
+	return shards > 1 ? (uint32_t)(hash % shards) : 0;
+}
+
+uint32_t
 ob_row_bytes(const struct ob_message *message)
 {
 	const struct ob_bytes *fields[] = {

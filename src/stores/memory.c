@@ -5,7 +5,7 @@
  * holds the lock, so nothing can ever appear behind what was read. A position is a message's number. The
  * checkpoint is the number up to which everything is settled; reading.h keeps what each ordinal stands for.
  *
- * Here are the outboxes, their appends and the leases; memory_run.c fetches and settles.
+ * Here are the outboxes, their appends and the subscriptions; memory_lease.c has the leases, memory_run.c fetches and settles.
  *
  * Every call takes the outbox's lock, passes the fence, does its work and lets go: that is a transaction.
  */
@@ -70,6 +70,8 @@ ob_memory_drop(const char *name)
 		next = it->next;
 		ob_memory_rows_free(&it->parked);
 		ob_memory_rows_free(&it->dead);
+		ob_memory_members_free(it);
+		free(it->shards);
 		free(it->topics);
 		free(it->sink);
 		free(it);
@@ -187,6 +189,12 @@ ob_memory_subscription(struct memory_outbox *outbox, const char *name)
 	return NULL;
 }
 
+int
+ob_memory_subscription_missing(const char *name, struct ob_error *error)
+{
+	return ob_error_set(error, OB_NOT_FOUND, "there is no subscription '%s'", name);
+}
+
 /* ---- open, close, migrate ---- */
 
 static int
@@ -276,9 +284,9 @@ subscription_check(const struct ob_subscription *subscription, struct ob_error *
 
 	if (code != OB_OK)
 		return code;
-	if (subscription->shards > 1)
-		return ob_error_set(error, OB_UNSUPPORTED,
-				    "subscription '%s': memory runs one shard", subscription->name);
+	if (subscription->shards > OB_SHARDS_MAX)
+		return ob_error_set(error, OB_CONFIG, "subscription '%s': at most %d shards",
+				    subscription->name, OB_SHARDS_MAX);
 	return ob_pattern_check(subscription->topics, error);
 }
 
@@ -309,9 +317,11 @@ subscription_make(struct memory_outbox *outbox, const struct ob_subscription *wa
 		return NULL;
 	ob_text_copy(made->name, sizeof(made->name), wanted->name);
 	made->order_by = wanted->order_by;
-	made->checkpoint.replay = OB_NO_REPLAY;
-	if (wanted->from_now)
-		made->checkpoint.log = outbox->last_position;
+	if (!ob_memory_shards_make(made, wanted->shards == 0 ? 1 : wanted->shards,
+				   wanted->from_now ? outbox->last_position : 0)) {
+		free(made);
+		return NULL;
+	}
 	made->next = *at;
 	*at = made;
 	return made;
@@ -348,189 +358,14 @@ memory_subscribe(struct ob_store *base, const struct ob_subscription *wanted,
 		subscription->order_by = wanted->order_by;
 		subscription->hold_key = wanted->hold_key;
 		topics = sink = NULL;
+		ob_memory_shards_follow(outbox, subscription, memory_now(base));
+		if (wanted->shards != 0)
+			ob_memory_shards_change(outbox, subscription, wanted->shards);
 	}
 	pthread_mutex_unlock(&outbox->lock);
 	free(topics);
 	free(sink);
 	return code;
-}
-
-/* ---- the lease ---- */
-
-static struct ob_parked_lane *
-lane_of(const struct ob_lease_request *request, struct ob_acquired *acquired, uint64_t lane)
-{
-	for (uint32_t i = 0; i < acquired->lane_count; i++)
-		if (request->lanes[i].lane == lane)
-			return &request->lanes[i];
-	if (acquired->lane_count == request->lanes_max)
-		return NULL;
-	request->lanes[acquired->lane_count] = (struct ob_parked_lane){.lane = lane};
-	return &request->lanes[acquired->lane_count++];
-}
-
-/* The keys that wait: those with parked rows, and those held by a dead one that may have none. */
-static int
-lanes_fill(const struct memory_subscription *subscription, const struct ob_lease_request *request,
-	   struct ob_acquired *acquired, struct ob_error *error)
-{
-	struct ob_parked_lane *lane = NULL;
-	bool full = false;
-
-	for (size_t i = 0; i < subscription->parked.count; i++) {
-		const struct memory_kept *kept = subscription->parked.items[i];
-
-		if (kept->scheduled)
-			acquired->scheduled_rows++;
-		else
-			acquired->parked_rows++;
-		if (kept->scheduled || kept->lane == 0)
-			continue;
-		lane = lane_of(request, acquired, kept->lane);
-		if (lane != NULL)
-			lane->rows++;
-		full = full || lane == NULL;
-	}
-	for (size_t i = 0; i < subscription->dead.count; i++) {
-		const struct memory_kept *kept = subscription->dead.items[i];
-
-		if (!kept->holds_key || kept->lane == 0)
-			continue;
-		lane = lane_of(request, acquired, kept->lane);
-		if (lane != NULL)
-			lane->held = true;
-		full = full || lane == NULL;
-	}
-	acquired->dead_rows = subscription->dead.count;
-	return full ? ob_error_set(error, OB_LIMIT, "more than %u parked keys", request->lanes_max)
-		    : OB_OK;
-}
-
-static void
-store_forget(struct memory_store *store)
-{
-	store->holder = 0;
-	ob_map_clear(&store->handed);
-}
-
-static int
-lease_take(struct memory_store *store, struct memory_subscription *subscription,
-	   const struct ob_lease_request *request, struct ob_acquired *acquired,
-	   struct ob_error *error)
-{
-	const struct ob_host *host = store->base.host;
-	int64_t now_us = memory_now(&store->base);
-	bool mine = store->holder != 0 && subscription->holder == store->holder;
-	int code;
-
-	if (!mine && subscription->holder != 0 && subscription->expires_us > now_us) {
-		store_forget(store);
-		acquired->retry_in_ms = (subscription->expires_us - now_us + 999) / 1000;
-		ob_text_copy(acquired->owner, sizeof(acquired->owner), subscription->owner);
-		return OB_OK;
-	}
-	code = lanes_fill(subscription, request, acquired, error);
-	if (code != OB_OK)
-		return code;
-	acquired->goes_on = mine;
-	if (mine) {
-		ob_reading_go_on(&store->reading, subscription->checkpoint.replay,
-				 subscription->replay_end);
-	} else {
-		do {
-			host->random(host->context, &store->holder, sizeof(store->holder));
-		} while (store->holder == 0);
-		subscription->epoch++;
-		ob_reading_start(&store->reading, subscription->checkpoint,
-				 subscription->replay_end);
-	}
-	ob_map_clear(&store->handed);
-	store->subscription = subscription;
-	store->epoch = subscription->epoch;
-	store->more = true;
-	subscription->holder = store->holder;
-	subscription->lease_ms = request->lease_ms;
-	subscription->expires_us = now_us + request->lease_ms * 1000;
-	ob_text_copy(subscription->owner, sizeof(subscription->owner),
-		     request->owner == NULL ? "" : request->owner);
-	acquired->held = true;
-	acquired->epoch = store->epoch;
-	acquired->paused = subscription->paused;
-	return OB_OK;
-}
-
-static int
-memory_acquire(struct ob_store *base, const struct ob_lease_request *request,
-	       struct ob_acquired *acquired, struct ob_error *error)
-{
-	struct memory_store *store = memory_store_of(base);
-	struct memory_subscription *subscription;
-	int code;
-
-	*acquired = (struct ob_acquired){0};
-	pthread_mutex_lock(&store->outbox->lock);
-	subscription = ob_memory_subscription(store->outbox, request->subscription);
-	if (subscription == NULL)
-		code = ob_error_set(error, OB_NOT_FOUND, "there is no subscription '%s'",
-				    request->subscription);
-	else
-		code = lease_take(store, subscription, request, acquired, error);
-	pthread_mutex_unlock(&store->outbox->lock);
-	return code;
-}
-
-int
-ob_memory_fence(struct memory_store *store, struct ob_error *error)
-{
-	if (store->holder == 0 || store->subscription->holder != store->holder) {
-		store_forget(store);
-		return ob_error_set(error, OB_STALE, "the lease is held by another relay");
-	}
-	if (store->subscription->epoch != store->epoch)
-		return ob_error_set(error, OB_CHANGED, "subscription '%s' was changed by a person",
-				    store->subscription->name);
-	return OB_OK;
-}
-
-static int
-memory_renew(struct ob_store *base, const struct ob_relay_state *state, struct ob_error *error)
-{
-	struct memory_store *store = memory_store_of(base);
-	struct memory_subscription *subscription = store->subscription;
-	int64_t now_us = memory_now(base);
-	int code;
-
-	pthread_mutex_lock(&store->outbox->lock);
-	code = ob_memory_fence(store, error);
-	if (code == OB_OK)
-		subscription->expires_us = now_us + subscription->lease_ms * 1000;
-	if (code == OB_OK && state != NULL) {
-		ob_text_copy(subscription->state, sizeof(subscription->state), state->state);
-		ob_text_copy(subscription->code, sizeof(subscription->code), state->code);
-		ob_text_copy(subscription->text, sizeof(subscription->text), state->text);
-		subscription->state_since_us = now_us - state->since_ms * 1000;
-	}
-	pthread_mutex_unlock(&store->outbox->lock);
-	return code;
-}
-
-static int
-memory_release(struct ob_store *base, struct ob_error *error)
-{
-	struct memory_store *store = memory_store_of(base);
-
-	(void)error;
-	pthread_mutex_lock(&store->outbox->lock);
-	if (store->holder != 0 && store->subscription->holder == store->holder) {
-		store->subscription->holder = 0;
-		store->subscription->expires_us = 0;
-		store->subscription->owner[0] = '\0';
-		store->subscription->state[0] = '\0';
-		ob_memory_commit(store->outbox);
-	}
-	store_forget(store);
-	pthread_mutex_unlock(&store->outbox->lock);
-	return OB_OK;
 }
 
 static const char *const schemes[] = {"memory", NULL};
@@ -559,15 +394,17 @@ const struct ob_store_ops ob_store_memory = {
     .options = options,
     .options_size = sizeof(struct memory_options),
     .size = sizeof(struct memory_store),
-    .capabilities = 0,
+    .capabilities = OB_STORE_SHARDS,
     .open = memory_open,
     .close = memory_close,
     .migrate = memory_migrate,
     .schema_sql = memory_schema_sql,
     .subscribe = memory_subscribe,
-    .acquire = memory_acquire,
-    .renew = memory_renew,
-    .release = memory_release,
+    .acquire = ob_memory_acquire,
+    .renew = ob_memory_renew,
+    .release = ob_memory_release,
+    .join = ob_memory_join,
+    .leave = ob_memory_leave,
     .fetch = ob_memory_fetch,
     .settle = ob_memory_settle,
     .wait = ob_memory_wait,

@@ -4,37 +4,46 @@
 
 #include "memory_outbox.h"
 #include "pattern.h"
+#include "shard_stats.h"
 #include "text.h"
 
 #define LIST_MAX 1000
 
-static int
-subscription_missing(const char *name, struct ob_error *error)
-{
-	return ob_error_set(error, OB_NOT_FOUND, "there is no subscription '%s'", name);
-}
-
 /* ---- stats ---- */
+
+static const struct memory_shard *
+shard_of(const struct memory_subscription *subscription, const struct ob_message *message)
+{
+	return &subscription->shards[ob_shard_of(message, subscription->shard_count)];
+}
 
 static void
 stats_pending(const struct memory_outbox *outbox, const struct memory_subscription *subscription,
 	      int64_t now_us, struct ob_subscription_stats *stats)
 {
-	size_t first = ob_memory_log_find(outbox, subscription->checkpoint.log);
+	int64_t from = outbox->last_position;
 
-	stats->pending_max = (uint64_t)(outbox->last_position - subscription->checkpoint.log);
-	for (size_t i = first; i < outbox->log_count; i++) {
-		if (!ob_pattern_match(subscription->topics, outbox->log[i]->message.topic))
+	for (uint32_t i = 0; i < subscription->shard_count; i++) {
+		const struct memory_shard *shard = &subscription->shards[i];
+
+		if (shard->checkpoint.log < from)
+			from = shard->checkpoint.log;
+		if (shard->checkpoint.replay == OB_NO_REPLAY)
+			continue;
+		stats->replaying = stats->pending = true;
+		stats->pending_max += (uint64_t)(shard->replay_end - shard->checkpoint.replay);
+	}
+	stats->pending_max += (uint64_t)(outbox->last_position - from);
+	for (size_t i = ob_memory_log_find(outbox, from); i < outbox->log_count; i++) {
+		const struct memory_message *message = outbox->log[i];
+
+		if (message->position <=
+			shard_of(subscription, &message->message)->checkpoint.log ||
+		    !ob_pattern_match(subscription->topics, message->message.topic))
 			continue;
 		stats->pending = true;
-		stats->oldest_age_ms = (now_us - outbox->log[i]->created_us) / 1000;
+		stats->oldest_age_ms = (now_us - message->created_us) / 1000;
 		break;
-	}
-	stats->replaying = subscription->checkpoint.replay != OB_NO_REPLAY;
-	if (stats->replaying) {
-		stats->pending_max +=
-		    (uint64_t)(subscription->replay_end - subscription->checkpoint.replay);
-		stats->pending = true;
 	}
 }
 
@@ -59,12 +68,40 @@ stats_parked(const struct memory_subscription *subscription, struct ob_subscript
 	stats->dead_rows = subscription->dead.count;
 }
 
+static void
+stats_shards(const struct memory_subscription *subscription, int64_t now_us,
+	     struct ob_shard_stats shards[OB_SHARDS_MAX], struct ob_subscription_stats *stats)
+{
+	for (uint32_t i = 0; i < subscription->shard_count; i++) {
+		const struct memory_shard *shard = &subscription->shards[i];
+		bool held = shard->holder != 0 && shard->expires_us > now_us;
+
+		shards[i] = (struct ob_shard_stats){
+		    .held = held,
+		    .owner = held ? shard->owner : "",
+		    .lease_left_ms = held ? (shard->expires_us - now_us) / 1000 : 0,
+		    .epoch = shard->epoch,
+		    .state = held ? shard->state : "",
+		    .code = held ? shard->code : "",
+		    .text = held ? shard->text : "",
+		    .ended = ob_memory_shard_ended(subscription, i),
+		};
+		if (*shards[i].state != '\0')
+			shards[i].state_since_ms = (now_us - shard->state_since_us) / 1000;
+	}
+	for (const struct memory_member *it = subscription->members; it != NULL; it = it->next)
+		stats->members += it->expires_us > now_us;
+	stats->shards_next = subscription->shards_next;
+	ob_shard_stats_show(stats, shards, subscription->shard_count);
+}
+
 int
 ob_memory_stats(struct ob_store *base, const char *subscription,
 		void (*each)(void *context, const struct ob_subscription_stats *stats),
 		void *context, struct ob_error *error)
 {
 	struct memory_outbox *outbox = memory_store_of(base)->outbox;
+	struct ob_shard_stats shards[OB_SHARDS_MAX];
 	int64_t now_us = memory_now(base);
 	bool found = subscription == NULL;
 
@@ -75,31 +112,24 @@ ob_memory_stats(struct ob_store *base, const char *subscription,
 		    .topics = it->topics,
 		    .sink = it->sink,
 		    .paused = it->paused,
-		    .held = it->holder != 0 && it->expires_us > now_us,
-		    .epoch = it->epoch,
 		    .blocked_by = "",
 		};
 
 		if (subscription != NULL && strcmp(it->name, subscription) != 0)
 			continue;
 		found = true;
-		stats.owner = stats.held ? it->owner : "";
-		stats.lease_left_ms = stats.held ? (it->expires_us - now_us) / 1000 : 0;
-		stats.state = stats.held ? it->state : "";
-		stats.code = stats.held ? it->code : "";
-		stats.text = stats.held ? it->text : "";
-		if (*stats.state != '\0')
-			stats.state_since_ms = (now_us - it->state_since_us) / 1000;
+		stats_shards(it, now_us, shards, &stats);
 		stats_pending(outbox, it, now_us, &stats);
 		stats_parked(it, &stats);
 		if (it->paused && stats.pending)
 			stats.blocked_by = "paused by a person: outbox resume";
 		else if (!stats.held && stats.pending)
-			stats.blocked_by = "no relay runs this subscription";
+			stats.blocked_by = it->shard_count > 1 ? "no relay runs one of its shards"
+							       : "no relay runs this subscription";
 		each(context, &stats);
 	}
 	pthread_mutex_unlock(&outbox->lock);
-	return found ? OB_OK : subscription_missing(subscription, error);
+	return found ? OB_OK : ob_memory_subscription_missing(subscription, error);
 }
 
 /* ---- list ---- */
@@ -191,7 +221,8 @@ list_log(struct listing *l, const struct memory_outbox *outbox,
 		return;
 	for (const struct memory_subscription *it = outbox->subscriptions; it != NULL;
 	     it = it->next)
-		row.passed = row.passed && it->checkpoint.log >= message->position;
+		row.passed = row.passed &&
+			     shard_of(it, &message->message)->checkpoint.log >= message->position;
 	row.passed = row.passed && outbox->subscriptions != NULL;
 	if (message->due_us > l->now_us)
 		row.due_in_ms = (message->due_us - l->now_us) / 1000;
@@ -342,38 +373,57 @@ rows_change(struct changing *c)
 	}
 }
 
+/* From where: the index in the log of the first message that is meant. */
 static int
-change_replay(struct changing *c, struct ob_error *error)
+replay_from(const struct changing *c, size_t *first, struct ob_error *error)
 {
 	const struct memory_outbox *outbox = c->store->outbox;
 	const struct ob_change *change = c->change;
-	struct memory_subscription *subscription = c->subscription;
-	size_t end = ob_memory_log_find(outbox, subscription->checkpoint.log), first = 0;
-	int64_t from;
+	size_t at = 0;
 
 	if (change->from_id != NULL) {
-		while (first < outbox->log_count &&
-		       !ob_bytes_equal_text(outbox->log[first]->message.id, change->from_id))
-			first++;
-		if (first == outbox->log_count)
+		while (at < outbox->log_count &&
+		       !ob_bytes_equal_text(outbox->log[at]->message.id, change->from_id))
+			at++;
+		if (at == outbox->log_count)
 			return ob_error_set(error, OB_NOT_FOUND,
 					    "no message in the log has the id '%s'",
 					    change->from_id);
 	} else if (change->since_ms >= 0) {
-		while (first < outbox->log_count &&
-		       outbox->log[first]->created_us < c->now_us - change->since_ms * 1000)
-			first++;
+		while (at < outbox->log_count &&
+		       outbox->log[at]->created_us < c->now_us - change->since_ms * 1000)
+			at++;
 	}
-	if (first >= end)
+	*first = at;
+	return OB_OK;
+}
+
+static int
+change_replay(struct changing *c, struct ob_error *error)
+{
+	const struct memory_outbox *outbox = c->store->outbox;
+	struct memory_subscription *subscription = c->subscription;
+	size_t first = 0;
+	int code = replay_from(c, &first, error);
+
+	if (code != OB_OK)
+		return code;
+	/* Each shard as far as its own checkpoint. */
+	for (size_t i = first; i < outbox->log_count; i++)
+		c->count += outbox->log[i]->position <=
+			    shard_of(subscription, &outbox->log[i]->message)->checkpoint.log;
+	if (c->count == 0 || c->change->dry_run)
 		return OB_OK;
-	c->count = end - first;
-	if (change->dry_run)
-		return OB_OK;
-	from = outbox->log[first]->position - 1;
-	if (subscription->checkpoint.replay == OB_NO_REPLAY ||
-	    subscription->checkpoint.replay > from)
-		subscription->checkpoint.replay = from;
-	subscription->replay_end = subscription->checkpoint.log;
+	for (uint32_t i = 0; i < subscription->shard_count; i++) {
+		struct memory_shard *shard = &subscription->shards[i];
+		int64_t from = outbox->log[first]->position - 1;
+
+		if (from >= shard->checkpoint.log)
+			continue;
+		if (shard->checkpoint.replay == OB_NO_REPLAY || shard->checkpoint.replay > from)
+			shard->checkpoint.replay = from;
+		shard->replay_end = shard->checkpoint.log;
+	}
 	return OB_OK;
 }
 
@@ -409,7 +459,8 @@ change_apply(struct changing *c, struct ob_error *error)
 				    "memory has no file that could be replaced");
 	}
 	if (code == OB_OK && c->count > 0 && !c->change->dry_run) {
-		c->subscription->epoch++;
+		for (uint32_t i = 0; i < c->subscription->shard_count; i++)
+			c->subscription->shards[i].epoch++;
 		ob_memory_commit(c->store->outbox);
 	}
 	return code;
@@ -434,7 +485,7 @@ ob_memory_change(struct ob_store *base, const struct ob_change *change, uint64_t
 	pthread_mutex_lock(&c.store->outbox->lock);
 	c.subscription = name == NULL ? NULL : ob_memory_subscription(c.store->outbox, name);
 	if (name != NULL && c.subscription == NULL)
-		code = subscription_missing(name, error);
+		code = ob_memory_subscription_missing(name, error);
 	else
 		code = change_apply(&c, error);
 	pthread_mutex_unlock(&c.store->outbox->lock);

@@ -1,5 +1,6 @@
-/* The memory store's data, shared by its files: memory.c has outboxes and leases, memory_run.c fetches
-   and settles, memory_kept.c keeps parked and dead rows, memory_admin.c is what people see and change. */
+/* The memory store's data, shared by its files: memory.c has outboxes, memory_lease.c the leases, memory_crew.c who
+   else runs and how the number of shards changes, memory_run.c fetches and settles, memory_kept.c keeps parked and dead
+   rows, memory_admin.c is what people see and change. */
 #ifndef OB_STORES_MEMORY_OUTBOX_H
 #define OB_STORES_MEMORY_OUTBOX_H
 
@@ -46,19 +47,35 @@ struct memory_rows {
 	size_t count, capacity;
 };
 
+struct memory_shard {
+	struct ob_mark checkpoint;
+	int64_t replay_end;
+	uint64_t epoch;
+	uint64_t holder; /* random; 0: nobody */
+	uint64_t member;
+	char owner[OB_OWNER_NAME_MAX];
+	int64_t lease_ms, expires_us;
+	char state[OB_REASON_CODE_MAX], code[OB_REASON_CODE_MAX], text[OB_REASON_TEXT_MAX];
+	int64_t state_since_us;
+};
+
+/* A relay that joined; in the order in which they did. */
+struct memory_member {
+	uint64_t member;
+	int64_t expires_us;
+	struct memory_member *next;
+};
+
 struct memory_subscription {
 	char name[OB_SUBSCRIPTION_NAME_MAX + 1];
 	char *topics, *sink;
 	enum ob_order_by order_by;
 	bool hold_key, paused;
-	struct ob_mark checkpoint;
-	int64_t replay_end;
-	uint64_t epoch;
-	uint64_t holder; /* random; 0: nobody */
-	char owner[OB_OWNER_NAME_MAX];
-	int64_t lease_ms, expires_us;
-	char state[OB_REASON_CODE_MAX], code[OB_REASON_CODE_MAX], text[OB_REASON_TEXT_MAX];
-	int64_t state_since_us;
+	struct memory_shard *shards;
+	uint32_t shard_count;
+	uint32_t shards_next; /* 0: their number is not being changed */
+	int64_t common;       /* while it is: the position at which the old shards end */
+	struct memory_member *members;
 	struct memory_rows parked, dead;
 	struct memory_subscription *next; /* by name */
 };
@@ -83,8 +100,9 @@ struct memory_store {
 	struct memory_store *next;
 	int wake_fd;
 	atomic_bool woken;
-	/* The subscription that is run. */
+	/* The subscription and its shard that are run. */
 	struct memory_subscription *subscription;
+	uint32_t shard;
 	uint64_t holder, epoch;
 	struct ob_reading reading;
 	struct ob_map handed; /* parked positions that await their outcome */
@@ -98,6 +116,13 @@ memory_store_of(struct ob_store *base)
 	return (struct memory_store *)(void *)base;
 }
 
+/* Of the instance that holds, or held, a lease. */
+static inline struct memory_shard *
+memory_shard_of(const struct memory_store *store)
+{
+	return &store->subscription->shards[store->shard];
+}
+
 static inline int64_t
 memory_now(const struct ob_store *base)
 {
@@ -109,13 +134,40 @@ memory_now(const struct ob_store *base)
 /* The index of the first message above `position`. */
 size_t ob_memory_log_find(const struct memory_outbox *outbox, int64_t position);
 struct memory_subscription *ob_memory_subscription(struct memory_outbox *outbox, const char *name);
+int ob_memory_subscription_missing(const char *name, struct ob_error *error);
 /* Somebody committed: whoever sleeps should look. */
 void ob_memory_commit(struct memory_outbox *outbox);
 /* The bytes of a message one behind the other at `bytes`; returns how many, also for NULL. */
 size_t ob_memory_message_copy(struct ob_message *to, const struct ob_message *from, char *bytes);
 
+/* ---- memory_lease.c ---- */
+
+int ob_memory_acquire(struct ob_store *base, const struct ob_lease_request *request,
+		      struct ob_acquired *acquired, struct ob_error *error);
+int ob_memory_renew(struct ob_store *base, const struct ob_relay_state *state,
+		    struct ob_error *error);
+int ob_memory_release(struct ob_store *base, struct ob_error *error);
 /* Every call of an owner begins here, under the lock. OB_STALE, OB_CHANGED. */
 int ob_memory_fence(struct memory_store *store, struct ob_error *error);
+
+/* ---- memory_crew.c ---- */
+
+int ob_memory_join(struct ob_store *base, const struct ob_member *member, struct ob_crew *crew,
+		   struct ob_error *error);
+int ob_memory_leave(struct ob_store *base, const char *subscription, uint64_t member,
+		    struct ob_error *error);
+/* The shards that a new subscription begins with, or that follow others; false without memory. */
+bool ob_memory_shards_make(struct memory_subscription *subscription, uint32_t count, int64_t log);
+/* There is to be another number of shards: see store.h. */
+void ob_memory_shards_change(struct memory_outbox *outbox, struct memory_subscription *subscription,
+			     uint32_t count);
+bool ob_memory_shard_ended(const struct memory_subscription *subscription, uint32_t shard);
+/* Every shard has come to the common position. */
+bool ob_memory_shards_ending(const struct memory_subscription *subscription);
+/* Makes the new shards if the old ones have ended and nobody holds one. */
+void ob_memory_shards_follow(struct memory_outbox *outbox, struct memory_subscription *subscription,
+			     int64_t now_us);
+void ob_memory_members_free(struct memory_subscription *subscription);
 
 /* ---- memory_run.c ---- */
 

@@ -47,6 +47,23 @@ message_bytes(const struct ob_message *message, uint64_t payload_max)
 	return ob_row_bytes(&counted);
 }
 
+static bool
+is_own(const struct memory_store *store, const struct ob_message *message)
+{
+	return ob_shard_of(message, store->subscription->shard_count) == store->shard;
+}
+
+/* No fetch goes past the common position at which the old shards end. */
+static int64_t
+reading_to(const struct memory_store *store)
+{
+	const struct memory_subscription *subscription = store->subscription;
+	int64_t to = ob_reading_to(&store->reading);
+
+	return subscription->shards_next != 0 && to > subscription->common ? subscription->common
+									   : to;
+}
+
 static int
 no_memory(struct ob_error *error)
 {
@@ -71,7 +88,7 @@ log_read(struct memory_store *store, const struct ob_fetch *fetch, struct ob_bat
 		struct ob_row *row;
 		uint32_t size;
 
-		if (message == NULL || message->position > ob_reading_to(&store->reading)) {
+		if (message == NULL || message->position > reading_to(store)) {
 			if (ob_reading_end(&store->reading))
 				continue;
 			return OB_OK;
@@ -79,7 +96,8 @@ log_read(struct memory_store *store, const struct ob_fetch *fetch, struct ob_bat
 		batch->more = true;
 		if (scanned++ == SCAN_MAX)
 			return OB_OK;
-		if (!ob_pattern_match(subscription->topics, message->message.topic)) {
+		if (!ob_pattern_match(subscription->topics, message->message.topic) ||
+		    !is_own(store, &message->message)) {
 			ob_reading_pass(&store->reading, message->position);
 			batch->more = false;
 			continue;
@@ -145,7 +163,7 @@ parked_first(const struct memory_store *store)
 	for (size_t i = 0; i < rows->count; i++) {
 		struct memory_kept *kept = rows->items[i];
 
-		if (kept->head && !is_handed(store, kept) &&
+		if (kept->head && !is_handed(store, kept) && is_own(store, &kept->message) &&
 		    (first == NULL || kept->due_us < first->due_us))
 			first = kept;
 	}
@@ -371,7 +389,7 @@ settle_write(struct settling *s, const struct ob_settle *settle, struct ob_error
 			ob_map_remove(&store->handed, (uint64_t)outcome->position);
 	}
 	ob_reading_settled(&store->reading, settle->through);
-	s->subscription->checkpoint = store->reading.settled;
+	memory_shard_of(store)->checkpoint = store->reading.settled;
 	return OB_OK;
 }
 
@@ -448,12 +466,15 @@ ob_memory_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_err
 	(void)error;
 	pthread_mutex_lock(&outbox->lock);
 	for (const struct memory_subscription *it = outbox->subscriptions; it != NULL;
-	     it = it->next) {
-		if (it->checkpoint.log < limit)
-			limit = it->checkpoint.log;
-		if (it->checkpoint.replay != OB_NO_REPLAY && it->checkpoint.replay < limit)
-			limit = it->checkpoint.replay;
-	}
+	     it = it->next)
+		for (uint32_t i = 0; i < it->shard_count; i++) {
+			const struct ob_mark *checkpoint = &it->shards[i].checkpoint;
+
+			if (checkpoint->log < limit)
+				limit = checkpoint->log;
+			if (checkpoint->replay != OB_NO_REPLAY && checkpoint->replay < limit)
+				limit = checkpoint->replay;
+		}
 	if (outbox->subscriptions == NULL)
 		limit = 0;
 	while (count < outbox->log_count && count < TRIM_MAX &&

@@ -13,5 +13,8 @@ extern const struct store_test store_settle_tests[];
 extern const struct store_test store_parked_tests[];
 extern const struct store_test store_people_tests[];
 extern const struct store_test store_waiting_tests[];
+extern const struct store_test store_shard_tests[];
+extern const struct store_test store_crew_tests[];
+extern const struct store_test store_barrier_tests[];
 
 #endif

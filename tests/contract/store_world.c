@@ -218,14 +218,26 @@ world_subscribe(struct world *world, const char *name, const char *topics)
 		  world->kind->ops->subscribe(world->at[0].store, &subscription, &world->error));
 }
 
+void
+world_subscribe_shards(struct world *world, const char *name, uint32_t shards)
+{
+	struct ob_subscription subscription = {
+	    .name = name, .topics = "*", .sink = "null:", .shards = shards};
+
+	expect_ok(world,
+		  world->kind->ops->subscribe(world->at[0].store, &subscription, &world->error));
+}
+
 struct ob_acquired *
-world_try_acquire(struct world *world, unsigned i, const char *name, int64_t lease_ms)
+world_try_shard(struct world *world, unsigned i, const char *name, uint32_t shard, int64_t lease_ms)
 {
 	struct world_instance *at = &world->at[i];
 	char owner[32];
 	struct ob_lease_request request = {
 	    .subscription = name,
+	    .shard = shard,
 	    .owner = owner,
+	    .member = i + 1,
 	    .lease_ms = lease_ms,
 	    .lanes = at->lanes,
 	    .lanes_max = WORLD_LANES,
@@ -235,6 +247,12 @@ world_try_acquire(struct world *world, unsigned i, const char *name, int64_t lea
 	expect_ok(world,
 		  world->kind->ops->acquire(at->store, &request, &at->acquired, &world->error));
 	return &at->acquired;
+}
+
+struct ob_acquired *
+world_try_acquire(struct world *world, unsigned i, const char *name, int64_t lease_ms)
+{
+	return world_try_shard(world, i, name, 0, lease_ms);
 }
 
 struct ob_acquired *

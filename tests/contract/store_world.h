@@ -90,11 +90,16 @@ unsigned world_schedule(struct world *world, const char *topic, const char *key,
 			int64_t deliver_in_ms);
 
 void world_subscribe(struct world *world, const char *name, const char *topics);
+/* Of all topics, with so many shards. */
+void world_subscribe_shards(struct world *world, const char *name, uint32_t shards);
 /* Acquires with a lease of a minute and expects to get it. */
 struct ob_acquired *world_acquire(struct world *world, unsigned i, const char *name);
 /* The same with any lease, and without any expectation but OB_OK. */
 struct ob_acquired *world_try_acquire(struct world *world, unsigned i, const char *name,
 				      int64_t lease_ms);
+/* The same of any shard. The member is i + 1. */
+struct ob_acquired *world_try_shard(struct world *world, unsigned i, const char *name,
+				    uint32_t shard, int64_t lease_ms);
 /* Everything a relay would fetch by default: 1,024 rows, 16 MiB, 64 parked rows, runs of 16. */
 extern const struct ob_fetch world_fetch_all;
 struct ob_batch *world_fetch(struct world *world, unsigned i);
@@ -114,7 +119,7 @@ struct ob_outcome world_outcome(const struct ob_row *row, enum ob_outcome_kind k
 const char *world_ids(const struct ob_batch *batch);
 /* The listing of a place, one row after another: "m3(head) m4". */
 const char *world_listing(struct world *world, unsigned i, const struct ob_selection *selection);
-/* The first subscription's stats; the strings are not kept. */
+/* The first subscription's stats; strings and shards are not kept. */
 struct ob_subscription_stats world_stats(struct world *world, unsigned i, const char *name);
 
 #endif

@@ -82,6 +82,25 @@ no_key_has_no_lane(void **state)
 	assert_true(ob_lane_of(&message, OB_ORDER_BY_TOPIC_AND_KEY) == 0);
 }
 
+/* By the key whatever the order is by; the vectors are those above, modulo. */
+static void
+shards_are_frozen(void **state)
+{
+	struct ob_message message = {.topic = BYTES("orders"), .key = BYTES("customer-1")};
+	struct ob_message other = {.topic = BYTES("bills"), .key = BYTES("customer-1")};
+	struct ob_message keyless = {.id = BYTES("customer-1")};
+	uint64_t hash = UINT64_C(0x1a029777c1e2571c);
+
+	(void)state;
+	for (uint32_t shards = 2; shards <= 256; shards++) {
+		assert_int_equal(ob_shard_of(&message, shards), hash % shards);
+		assert_int_equal(ob_shard_of(&other, shards), hash % shards);
+		assert_int_equal(ob_shard_of(&keyless, shards), hash % shards);
+	}
+	assert_int_equal(ob_shard_of(&message, 1), 0);
+	assert_int_equal(ob_shard_of(&message, 0), 0);
+}
+
 static void
 a_row_counts_its_fields(void **state)
 {
@@ -114,9 +133,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(lanes_are_frozen),   cmocka_unit_test(topic_and_key_hash_as_one),
-	    cmocka_unit_test(no_key_has_no_lane), cmocka_unit_test(a_row_counts_its_fields),
-	    cmocka_unit_test(fates_have_names),
+	    cmocka_unit_test(lanes_are_frozen),        cmocka_unit_test(topic_and_key_hash_as_one),
+	    cmocka_unit_test(no_key_has_no_lane),      cmocka_unit_test(shards_are_frozen),
+	    cmocka_unit_test(a_row_counts_its_fields), cmocka_unit_test(fates_have_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

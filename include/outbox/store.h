@@ -374,7 +374,8 @@ struct ob_store_ops {
 	int (*leave)(struct ob_store *store, const char *subscription, uint64_t member,
 		     struct ob_error *error);
 	/* Adds rows to an empty batch; no rows is no error. Parked rows come first and are not handed out again until a settle
-	   told their outcome. Rows of one parked key come in order, its head first. */
+	   told their outcome. Rows of one parked key come in order, its head first. One that wants nothing only asks whether a
+	   person has changed something; what was committed before it ends no `wait` after it. */
 	int (*fetch)(struct ob_store *store, const struct ob_fetch *fetch, struct ob_batch *batch,
 		     struct ob_error *error);
 	int (*settle)(struct ob_store *store, const struct ob_settle *settle,

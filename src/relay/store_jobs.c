@@ -10,6 +10,8 @@
    writers are let in between. */
 #define TRIM_AFTER_MS 1000
 #define TRIM_PAUSE_MS 20
+/* Somebody committed while nothing is to be read: what it was is looked at no more often. */
+#define LOOK_EVERY_MS 50
 
 /* ---- answers ---- */
 
@@ -194,6 +196,12 @@ ob_store_job_renew(struct ob_store_thread *thread)
 }
 
 void
+ob_store_job_post_failed(struct ob_store_thread *thread, int code, const struct ob_error *error)
+{
+	post_code(thread, OB_STORE_RENEWED, code, error);
+}
+
+void
 ob_store_job_settle(struct ob_store_thread *thread)
 {
 	const struct ob_settle *settle = thread->settle;
@@ -278,9 +286,25 @@ ob_store_job_trim(struct ob_store_thread *thread)
 	pthread_mutex_lock(&thread->lock);
 	thread->stats.trimmed += rows;
 	pthread_mutex_unlock(&thread->lock);
-	/* The engine hears of a connection that is in doubt as of a renewal that failed. */
 	if (!thread->held)
-		post_code(thread, OB_STORE_RENEWED, code, &error);
+		ob_store_job_post_failed(thread, code, &error);
+}
+
+/* A fetch of nothing passes the fence as any other does, and is told what the store's next wait waits for. */
+void
+ob_store_job_look(struct ob_store_thread *thread)
+{
+	static const struct ob_fetch nothing = {0};
+	struct ob_error error = {0};
+	int code;
+
+	ob_batch_reset(thread->look_batch);
+	code =
+	    thread->handle.ops->fetch(thread->handle.store, &nothing, thread->look_batch, &error);
+	heed(thread, code);
+	thread->look_at_ms = ob_now_ms() + LOOK_EVERY_MS;
+	if (code != OB_OK && code != OB_BUSY)
+		ob_store_job_post_failed(thread, code, &error);
 }
 
 int

@@ -35,6 +35,8 @@ struct ob_store_thread {
 	int64_t renew_at_ms;
 	int64_t reported_at_ms;
 	int64_t trim_at_ms;
+	int64_t look_at_ms;          /* not sooner for a person's change */
+	struct ob_batch *look_batch; /* for fetches of nothing */
 	uint64_t settled_through;
 	bool trim_wanted;
 	unsigned empty_fetches;
@@ -67,8 +69,13 @@ void ob_store_job_fetch(struct ob_store_thread *thread);
 /* Answers the fetch with what its batch holds. */
 void ob_store_job_hand_back(struct ob_store_thread *thread, int code, const struct ob_error *error);
 void ob_store_job_trim(struct ob_store_thread *thread);
+/* Has a person changed something? */
+void ob_store_job_look(struct ob_store_thread *thread);
 /* Sleeps in the store; `timeout_ms` at most. Returns the store's code. */
 int ob_store_job_wait(struct ob_store_thread *thread, int64_t timeout_ms, struct ob_error *error);
+/* What nobody has asked for has failed: the engine hears of it as of a renewal. */
+void ob_store_job_post_failed(struct ob_store_thread *thread, int code,
+			      const struct ob_error *error);
 /* OPENED, with its code. */
 void ob_store_job_post_opened(struct ob_store_thread *thread, int code,
 			      const struct ob_error *error);

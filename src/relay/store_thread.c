@@ -26,7 +26,8 @@ enum job {
 	JOB_RENEW,
 	JOB_FETCH,
 	JOB_HAND_BACK,
-	JOB_TRIM
+	JOB_TRIM,
+	JOB_LOOK
 };
 
 /* ---- which job is next ---- */
@@ -109,8 +110,22 @@ sleep_for_orders(struct ob_store_thread *thread, int64_t until_ms)
 
 /* Under the lock, which is let go meanwhile: waits for the store to have something, or for an order, whose
    placing wakes the store. */
+static int
+sleep_in_store(struct ob_store_thread *thread, int64_t timeout_ms, struct ob_error *error)
+{
+	int code;
+
+	thread->in_wait = true;
+	pthread_mutex_unlock(&thread->lock);
+	code = ob_store_job_wait(thread, timeout_ms, error);
+	pthread_mutex_lock(&thread->lock);
+	thread->in_wait = false;
+	return code == OB_BUSY ? OB_OK : code;
+}
+
+/* Under the lock, as above: a fetch has found nothing. */
 static void
-sleep_in_store(struct ob_store_thread *thread, int64_t now, int64_t until_ms)
+sleep_for_rows(struct ob_store_thread *thread, int64_t now, int64_t until_ms)
 {
 	struct ob_error error = {0};
 	int64_t timeout_ms = until_ms == NEVER ? thread->config.lease_ms : until_ms - now;
@@ -118,12 +133,8 @@ sleep_in_store(struct ob_store_thread *thread, int64_t now, int64_t until_ms)
 
 	if (thread->config.until_idle)
 		timeout_ms = earlier(timeout_ms, UNTIL_IDLE_WAIT_MS);
-	thread->in_wait = true;
-	pthread_mutex_unlock(&thread->lock);
-	code = ob_store_job_wait(thread, timeout_ms, &error);
-	pthread_mutex_lock(&thread->lock);
-	thread->in_wait = false;
-	if (code == OB_OK || code == OB_BUSY) {
+	code = sleep_in_store(thread, timeout_ms, &error);
+	if (code == OB_OK) {
 		/* There may be something: the fetch looks again. */
 		thread->fetch.try_at_ms = 0;
 		return;
@@ -133,21 +144,46 @@ sleep_in_store(struct ob_store_thread *thread, int64_t now, int64_t until_ms)
 	pthread_mutex_lock(&thread->lock);
 }
 
+/* Under the lock, as above: there is no fetch to do, and the lease is held. True when somebody may have committed. */
+static bool
+sleep_for_changes(struct ob_store_thread *thread, int64_t now, int64_t until_ms)
+{
+	struct ob_error error = {0};
+	int code;
+
+	if (now < thread->look_at_ms) {
+		sleep_for_orders(thread, earlier(until_ms, thread->look_at_ms));
+		return false;
+	}
+	code = sleep_in_store(thread, until_ms - now, &error);
+	if (code == OB_OK)
+		return true;
+	pthread_mutex_unlock(&thread->lock);
+	ob_store_job_post_failed(thread, code, &error);
+	pthread_mutex_lock(&thread->lock);
+	return false;
+}
+
 static enum job
 next_job(struct ob_store_thread *thread)
 {
+	bool news = false;
 	enum job job;
 	int64_t now;
 
 	pthread_mutex_lock(&thread->lock);
 	while (now = ob_now_ms(), (job = choose(thread, now)) == JOB_NONE) {
 		if (thread->fetch.placed)
-			sleep_in_store(thread, now, next_job_at(thread));
-		else
+			sleep_for_rows(thread, now, next_job_at(thread));
+		else if (!thread->held || !thread->connected)
 			sleep_for_orders(thread, next_job_at(thread));
+		else if (news)
+			break;
+		else
+			news = sleep_for_changes(thread, now, next_job_at(thread));
 	}
 	pthread_mutex_unlock(&thread->lock);
-	return job;
+	return job == JOB_NONE ? JOB_LOOK : job;
 }
 
 /* ---- the thread ---- */
@@ -226,6 +262,9 @@ store_thread_main(void *argument)
 		case JOB_TRIM:
 			ob_store_job_trim(thread);
 			break;
+		case JOB_LOOK:
+			ob_store_job_look(thread);
+			break;
 		case JOB_NONE:
 		case JOB_END:
 			break;
@@ -259,7 +298,8 @@ ob_store_thread_new(const struct ob_store_thread_config *config, struct ob_store
 	*out = thread;
 	thread->lanes =
 	    calloc(config->lanes_max > 0 ? config->lanes_max : 1, sizeof(*thread->lanes));
-	code = thread->lanes == NULL
+	thread->look_batch = ob_batch_new(1);
+	code = thread->lanes == NULL || thread->look_batch == NULL
 		   ? ob_error_set(error, OB_NOMEM, "out of memory")
 		   : ob_store_handle_init(&thread->handle, config->url, config->options,
 					  config->option_count, config->host, error);
@@ -317,6 +357,7 @@ ob_store_thread_free(struct ob_store_thread *thread)
 		return;
 	ob_store_thread_end(thread, false);
 	ob_batch_free(thread->fetch.batch);
+	ob_batch_free(thread->look_batch);
 	for (size_t i = 0; i < thread->answer_count; i++)
 		ob_batch_free(thread->answers[i].batch);
 	ob_store_handle_free(&thread->handle);

@@ -7,7 +7,9 @@
  * once; nothing here is paid for each message.
  *
  * Orders are done in this order: settle, acquire, renew, fetch, trim. While a fetch that may wait has found nothing
- * the thread sleeps in the store's own `wait`, else on a condition variable; a new order ends either at once.
+ * the thread sleeps in the store's own `wait`; a new order ends that at once. So it does while the lease is held and there is
+ * no fetch to do (paused, no room): then it only looks whether a person has changed something, which is told like a
+ * renewal that failed.
  *
  * After an answer that leaves the connection in doubt the store is closed and opened anew by the next acquire; until
  * then every other order is answered with OB_AGAIN without asking.

@@ -141,6 +141,32 @@ a_persons_change_ends_a_wait(void **state)
 }
 
 static void
+a_fetch_of_nothing_looks_for_a_change(void **state)
+{
+	static const struct ob_fetch nothing = {0};
+	struct world *world = *state;
+	struct world_instance *at = &world->at[0];
+	int64_t began;
+
+	world_open(world, 1);
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append_many(world, 3, "orders", "k");
+	/* Rows that are left, and commits, are looked at once: then there is nothing to wake up for. */
+	assert_int_equal(world_fetch_as(world, 0, &nothing)->count, 0);
+	began = world_now_ms();
+	expect_ok(world, world->kind->ops->wait(at->store, 150, &world->error));
+	assert_true(world_now_ms() - began >= 148);
+	one_pause(world);
+	ob_batch_reset(at->batch);
+	expect_code(world, OB_CHANGED,
+		    world->kind->ops->fetch(at->store, &nothing, at->batch, &world->error));
+	/* What was there is there to be read. */
+	world_acquire(world, 0, "s");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1 m2 m3");
+}
+
+static void
 a_wait_does_not_sleep_on_rows_that_are_left(void **state)
 {
 	struct world *world = *state;
@@ -179,6 +205,7 @@ const struct store_test store_waiting_tests[] = {
     {"a wake ends a wait or the next", a_wake_ends_a_wait_or_the_next},
     {"the time ends a wait", the_time_ends_a_wait},
     {"a person's change ends a wait", a_persons_change_ends_a_wait},
+    {"a fetch of nothing looks for a change", a_fetch_of_nothing_looks_for_a_change},
     {"a wait does not sleep on rows that are left", a_wait_does_not_sleep_on_rows_that_are_left},
     {NULL, NULL},
 };

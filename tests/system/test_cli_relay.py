@@ -119,6 +119,26 @@ def pause_and_resume_take_effect_on_a_running_relay(shop):
 
 
 @case
+def a_change_is_heard_at_once_however_long_the_lease(shop):
+    # The lease would be renewed after 180 s, which is when it was heard before.
+    out = shop.file("out.jsonl")
+    dead = shop.bury(3)
+    with Running("relay", shop.url, "--to", f"file:{out}", "--lease", "10m"):
+        def state():
+            return shop.sql("SELECT state FROM outbox_lease")[0][0]
+
+        wait_until(lambda: state() == "running", "the relay")
+        outbox("pause", shop.url, "default")
+        wait_until(lambda: state() == "paused", "the pause of an idle one")
+        outbox("dead", "discard", shop.url, dead[0])
+        outbox("dead", "retry", shop.url, dead[1])
+        outbox("resume", shop.url, "default")
+        wait_until(lambda: [line["id"] for line in arrived(out)] == [dead[1]], "the resume of a paused one")
+        outbox("dead", "retry", shop.url, dead[2])
+        wait_until(lambda: [line["id"] for line in arrived(out)] == dead[1:], "the retry on an idle one")
+
+
+@case
 def dead_messages_are_listed_shown_retried_and_discarded(shop):
     ids = shop.bury(4)
     text = outbox("dead", "list", shop.url).out

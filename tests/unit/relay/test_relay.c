@@ -9,6 +9,7 @@
 
 #include "cm.h"
 
+#include "handles.h"
 #include "host.h"
 #include "memory.h"
 
@@ -330,6 +331,89 @@ of_two_relays_one_stands_by(void **state)
 }
 
 static void
+state_copy(void *context, const struct ob_subscription_stats *stats)
+{
+	snprintf(context, 16, "%s", stats->state);
+}
+
+/* What a person sees and does from another process. */
+static void
+person(const char *url, const char *awaits_state, enum ob_change_kind then)
+{
+	const struct ob_change change = {.kind = then, .selection = {.subscription = "s"}};
+	int64_t until = ob_now_ms() + DEADLINE_MS;
+	struct ob_store_handle store;
+	struct ob_error error;
+	char state[16] = "";
+	uint64_t count;
+
+	assert_int_equal(ob_store_handle_init(&store, url, NULL, 0, &host.host, &error), OB_OK);
+	assert_int_equal(ob_store_handle_open(&store, false, false, &error), OB_OK);
+	/* Once it is written, nothing more is until the next renewal. */
+	while (strcmp(state, awaits_state) != 0) {
+		assert_true(ob_now_ms() < until);
+		usleep(1000);
+		assert_int_equal(store.ops->stats(store.store, "s", state_copy, state, &error),
+				 OB_OK);
+	}
+	assert_int_equal(store.ops->change(store.store, &change, &count, &error), OB_OK);
+	assert_int_equal(count, 1);
+	ob_store_handle_free(&store);
+}
+
+static struct ob_relay *
+relay_that_renews_late(struct ob_relay_subscription *it)
+{
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	/* Renewed after three tenths of it, long after what is waited for below. */
+	it->lease_ms = (int64_t)20 * DEADLINE_MS;
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, it, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	return relay;
+}
+
+static void
+a_persons_change_is_heard_before_the_next_renewal(void **state)
+{
+	struct ob_relay_subscription it = subscription("s", "memory:heard", "null:");
+	struct ob_relay *relay;
+
+	(void)state;
+	append("heard", 0);
+	relay = relay_that_renews_late(&it);
+	wait_for_sent(relay, 1, 1);
+	/* When it is idle, and when it reads nothing. */
+	person("memory:heard", "running", OB_CHANGE_PAUSE);
+	append("heard", 1);
+	person("memory:heard", "paused", OB_CHANGE_RESUME);
+	wait_for_sent(relay, 1, 2);
+	ob_relay_free(relay);
+	ob_memory_drop("heard");
+}
+
+static void
+a_persons_change_is_heard_while_there_is_no_room(void **state)
+{
+	struct ob_relay_subscription it = subscription("s", "memory:room", "callback:");
+	struct ob_relay *relay;
+
+	(void)state;
+	it.callback.deliver = is_down;
+	it.window_count = 1;
+	append("room", 0);
+	append("room", 1);
+	relay = relay_that_renews_late(&it);
+	person("memory:room", "down", OB_CHANGE_PAUSE);
+	person("memory:room", "paused", OB_CHANGE_RESUME);
+	person("memory:room", "down", OB_CHANGE_PAUSE);
+	ob_relay_free(relay);
+	ob_memory_drop("room");
+}
+
+static void
 wrong_configuration_is_told_before_anything_runs(void **state)
 {
 	struct ob_relay_subscription it;
@@ -394,6 +478,8 @@ main(void)
 	    cmocka_unit_test(a_reader_that_is_gone_ends_its_own_subscription),
 	    cmocka_unit_test(a_stop_ends_at_once_and_gives_up_the_lease),
 	    cmocka_unit_test(of_two_relays_one_stands_by),
+	    cmocka_unit_test(a_persons_change_is_heard_before_the_next_renewal),
+	    cmocka_unit_test(a_persons_change_is_heard_while_there_is_no_room),
 	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),
 	    cmocka_unit_test(a_database_that_is_not_there_fails_the_start),
 	};

@@ -3,6 +3,8 @@ runs them. A call lets other threads run while it waits for the server."""
 import ctypes
 
 _lib = None
+_NOTICE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+_silent = _NOTICE(lambda _, text: None)
 _READERS = {16: lambda text: text == "t", 17: lambda text: bytes.fromhex(text[2:]), 700: float, 701: float,
             **dict.fromkeys((20, 21, 23, 26), int)}
 _TUPLES_OK, _FINE = 2, {0, 1, 2, 3, 4, 8}  # statuses of a result
@@ -21,7 +23,7 @@ def lib():
                 ("PQresultErrorMessage", text, [pointer]), ("PQntuples", number, [pointer]), ("PQnfields", number, [pointer]),
                 ("PQftype", ctypes.c_uint, [pointer, number]), ("PQgetisnull", number, [pointer, number, number]),
                 ("PQgetvalue", text, [pointer, number, number]), ("PQbackendPID", number, [pointer]),
-                ("PQtransactionStatus", number, [pointer])):
+                ("PQtransactionStatus", number, [pointer]), ("PQsetNoticeProcessor", pointer, [pointer, _NOTICE, pointer])):
             function = getattr(_lib, name)
             function.restype, function.argtypes = result, arguments
     return _lib
@@ -44,6 +46,7 @@ class Connection:
             text = lib().PQerrorMessage(self.handle).decode(errors="replace")
             self.close()
             raise Error(text)
+        lib().PQsetNoticeProcessor(self.handle, _silent, None)
 
     def __call__(self, sql, *values):
         """The rows of one statement; without values also of several, of which the last one's rows are returned."""

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Writers that do their worst to a database, readers that are killed and moved meanwhile, if asked the server killed too; then the
+writers' own table against what the recipient received, in order: P1 to P4.
+
+usage: torture.py [--database postgres[-VERSION]] [--reader relay|reference|WRONG] [--messages N] [--seconds S] [--kill-readers S]
+                  [--kill-server S] [--writers N] [--keys N] [--large PERMILLE] [--lazy PERMILLE] [--no-stranger]
+                  [--set NAME=VALUE] [--patience S] [--seed N]      environment: OUTBOX_BUILD
+
+`--reader` is the product by default; `reference` is lib/reading.py, and WRONG one of the readers there that must be caught. Readers are
+killed every S seconds or so, and some only stopped for a while; the server by an immediate shutdown or by SIGKILL.
+"""
+import argparse
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+
+import pq  # noqa: E402
+import reading  # noqa: E402
+from oracle import Oracle  # noqa: E402
+from servers.postgres import Postgres  # noqa: E402
+from world import BUILD, wait_for  # noqa: E402
+
+WRITERS = BUILD / "tests" / "system" / "torture" / "torture-writers"
+
+
+class PostgresGround:
+    """A server of one's own, the tables of the writers, and the transaction of a stranger that is open throughout."""
+
+    def __init__(self, version, settings):
+        self.server = Postgres(version, settings).start()
+        self.ending = threading.Event()
+
+    def script(self, name):
+        with self.server.connect() as ask:
+            ask((HERE / "torture" / name).read_text(encoding="utf-8"))
+
+    def prepare(self, keys, stranger):
+        self.script("postgres.sql")
+        with self.server.connect() as ask:
+            ask("INSERT INTO torture.account (key) SELECT generate_series(0, $1::int - 1)", keys)
+        if stranger:
+            threading.Thread(target=self.stay_open, daemon=True).start()
+
+    def prepare_reference(self):
+        self.script("reference.sql")
+
+    def stay_open(self):
+        """A transaction that has written something and does not end; begun again when the server was away."""
+        while not self.ending.is_set():
+            try:
+                with self.server.connect() as ask:
+                    ask("BEGIN; INSERT INTO torture.scrap VALUES (0)")
+                    while not self.ending.wait(0.2):
+                        ask("SELECT 1")
+            except pq.Error:
+                self.ending.wait(0.05)
+
+    @property
+    def url(self):
+        return self.server.url
+
+    def truth(self):
+        with self.server.connect() as ask:
+            return ask("SELECT key, number, nonces FROM torture.account")
+
+    def kill(self, rng):
+        (self.server.kill if rng.random() < 0.7 else self.server.crash)()
+        self.server.start()
+
+    def end(self):
+        self.ending.set()
+        self.server.remove()
+
+
+GROUNDS = {"postgres": PostgresGround}
+
+
+class ReferenceReaders:
+    """One process after the other of lib/reading.py. It writes the log itself, page by page."""
+    window = reading.PAGE
+
+    def __init__(self, ground, directory, wrong):
+        self.ground, self.log, self.wrong, self.process = ground, directory / "receipts", wrong, None
+        self.said = open(directory / "reader.log", "wb")
+        ground.prepare_reference()
+        self.move()
+
+    def move(self):
+        words = [sys.executable, HERE / "lib" / "reading.py", self.ground.url, self.log, *([self.wrong] if self.wrong else [])]
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.said, stderr=self.said)
+
+    def disturb(self, rng):
+        """Kills the reader, or lets another take over from it; returns how many may have left something unsettled."""
+        old = self.process
+        self.check()
+        if rng.random() < 0.3:
+            old.send_signal(signal.SIGSTOP)
+            self.move()
+            time.sleep(rng.uniform(0, 0.3))
+            old.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        old.kill()
+        old.wait()
+        if self.process.poll() is not None:  # it was the old one, or lost to it after the server was away
+            self.move()
+        return 2
+
+    def check(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the reader ended by itself:\n{self.words()}")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.said.close()
+
+    def words(self):
+        return pathlib.Path(self.said.name).read_text(errors="replace")[-2000:]
+
+
+class Follower:
+    """Feeds the oracle with what is added to the log."""
+
+    def __init__(self, path):
+        self.path, self.oracle, self.at, self.rest = path, Oracle(), 0, ""
+
+    def look(self):
+        if self.path.exists():
+            with open(self.path, encoding="ascii") as log:
+                log.seek(self.at)
+                *lines, self.rest = (self.rest + log.read()).split("\n")
+                self.at = log.tell()
+            for line in lines:
+                self.oracle.receipt(line)
+        return self.oracle.arrived()
+
+
+def disturb_until(ended, options, ground, readers, rng):
+    """Kills readers and the server while the writers write. Returns how often."""
+    kills = {"readers": 0, "server": 0}
+    due = {"readers": options.kill_readers, "server": options.kill_server}
+    at = {name: time.monotonic() + every for name, every in due.items() if every}
+    while not ended():
+        time.sleep(0.02)
+        for name in [it for it, when in at.items() if time.monotonic() >= when]:
+            if name == "server":
+                ground.kill(rng)
+                kills[name] += 1
+            else:
+                kills[name] += readers.disturb(rng)
+            at[name] = time.monotonic() + rng.uniform(0.3, 1.7) * due[name]
+    return kills
+
+
+def wait_for_arrival(readers, follower, wanted, patience_s):
+    """Until as many have arrived as are in the truth, or none has for long."""
+    seen, since = follower.look(), time.monotonic()
+    while seen < wanted and time.monotonic() < since + patience_s:
+        readers.check()
+        time.sleep(0.1)
+        now = follower.look()
+        if now != seen:
+            seen, since = now, time.monotonic()
+    time.sleep(0.5)  # for what should not come any more
+    follower.look()
+
+
+def torture(options, directory):
+    """Returns (what is broken, what was done)."""
+    kind, _, version = options.database.partition("-")
+    settings = dict(it.split("=", 1) for it in options.set)
+    rng, ground, readers, writers = random.Random(options.seed), GROUNDS[kind](version or None, settings), None, None
+    try:
+        wrong = None if options.reader in ("relay", "reference") else options.reader
+        readers = ReferenceReaders(ground, directory, wrong)
+        ground.prepare(options.keys, not options.no_stranger)
+        began = time.monotonic()
+        writers = subprocess.Popen(
+            [str(it) for it in (WRITERS, ground.url, "--messages", options.messages, "--seconds", options.seconds, "--writers",
+                                options.writers, "--keys", options.keys, "--large", options.large, "--lazy", options.lazy, "--seed",
+                                options.seed)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        kills = disturb_until(lambda: writers.poll() is not None, options, ground, readers, rng)
+        wrote = time.monotonic() - began
+        if writers.returncode != 0:
+            raise RuntimeError(f"the writers ended with {writers.returncode}")
+        done = json.loads(writers.stdout.read())
+        truth, follower = ground.truth(), Follower(readers.log)
+        committed = sum(number for _, number, _ in truth)
+        wait_for_arrival(readers, follower, committed, options.patience)
+        done |= {"committed": committed, "killed_readers": kills["readers"], "killed_server": kills["server"],
+                 "duplicates": follower.oracle.duplicates, "writing_s": round(wrote, 1), "all_s": round(time.monotonic() - began, 1)}
+        broken = follower.oracle.judge(truth, readers.window * sum(kills.values()))
+        return broken + (f"\n{readers.words()}" if broken else ""), done
+    finally:
+        if writers is not None and writers.poll() is None:
+            writers.kill()
+            writers.wait()
+        if readers is not None:
+            readers.end()
+        ground.end()
+
+
+def options_of(words):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", default="postgres")
+    parser.add_argument("--reader", default="relay", choices=["relay", "reference", *reading.WRONG])
+    parser.add_argument("--messages", type=int, default=50_000)
+    parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--kill-readers", type=float, default=2)
+    parser.add_argument("--kill-server", type=float, default=0)
+    parser.add_argument("--writers", type=int, default=16)
+    parser.add_argument("--keys", type=int, default=200)
+    parser.add_argument("--large", type=int, default=1)
+    parser.add_argument("--lazy", type=int, default=500)
+    parser.add_argument("--no-stranger", action="store_true")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--patience", type=float, default=60, help="seconds without a receipt after which the rest is lost")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(words)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="outbox-torture-") as directory:
+        broken, done = torture(options_of(sys.argv[1:]), pathlib.Path(directory))
+    print(json.dumps(done))
+    print(broken or "nothing lost, nothing that was not committed, every key in order")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "output.h"
+
 #define NAMES_MAX 10000
 
 struct names {
@@ -75,5 +77,21 @@ ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *chan
 	}
 	if (rc != OB_OK && *count > 0 && !change->dry_run)
 		cli->exit_status = OB_EXIT_PARTIAL;
+	return rc;
+}
+
+int
+ob_change_print(uint64_t count, bool dry_run, struct ob_error *error)
+{
+	struct ob_json json;
+	int rc;
+
+	ob_json_begin(&json);
+	ob_json_open(&json, NULL, '{');
+	ob_json_number(&json, "count", (int64_t)count);
+	ob_json_bool(&json, "dry_run", dry_run);
+	ob_json_close(&json, '}');
+	rc = ob_json_print(&json, error);
+	ob_json_free(&json);
 	return rc;
 }

@@ -13,4 +13,7 @@
 int ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *change,
 		  uint64_t *count, struct ob_error *error);
 
+/* What a change came to, as {"count", "dry_run"}. */
+int ob_change_print(uint64_t count, bool dry_run, struct ob_error *error);
+
 #endif

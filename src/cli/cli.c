@@ -105,6 +105,12 @@ command_run(const struct ob_arguments *arguments, struct ob_error *error)
 						   : ob_exit_of(&cli, (enum ob_code)rc);
 }
 
+static bool
+is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int
 ob_cli_main(int argc, char **argv)
 {
@@ -124,8 +130,10 @@ ob_cli_main(int argc, char **argv)
 	argv++;
 	if (strcmp(argv[0], "--version") == 0)
 		argv[0] = version;
-	else if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+	else if (is_help(argv[0]))
 		argv[0] = help;
+	else if (argc == 2 && is_help(argv[1]) && ob_help_group(stdout, argv[0]))
+		return OB_EXIT_OK;
 	rc = ob_command_find(argc, argv, &command, &words, &error);
 	if (rc == OB_OK)
 		rc = ob_arguments_read(&arguments, command, argc - words, argv + words, &error);

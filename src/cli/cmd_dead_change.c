@@ -101,24 +101,12 @@ arguments_check(const struct changing *it, struct ob_error *error)
 static int
 result_print(const struct changing *it, struct ob_error *error)
 {
-	struct ob_json json;
-	int rc;
-
-	if (!it->options->json) {
-		(void)printf("%" PRIu64 " %s %s%s\n", it->count,
-			     it->count == 1 ? "message" : "messages",
-			     it->options->dry_run ? "would be meant by: " : it->done,
-			     it->options->dry_run ? it->verb : "");
-		return OB_OK;
-	}
-	ob_json_begin(&json);
-	ob_json_open(&json, NULL, '{');
-	ob_json_number(&json, "count", (int64_t)it->count);
-	ob_json_bool(&json, "dry_run", it->options->dry_run);
-	ob_json_close(&json, '}');
-	rc = ob_json_print(&json, error);
-	ob_json_free(&json);
-	return rc;
+	if (it->options->json)
+		return ob_change_print(it->count, it->options->dry_run, error);
+	(void)printf("%" PRIu64 " %s %s%s\n", it->count, it->count == 1 ? "message" : "messages",
+		     it->options->dry_run ? "would be meant by: " : it->done,
+		     it->options->dry_run ? it->verb : "");
+	return OB_OK;
 }
 
 static int

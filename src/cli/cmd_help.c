@@ -53,6 +53,8 @@ help_run(struct ob_cli *cli, struct ob_error *error)
 		sinks_print();
 		return OB_OK;
 	}
+	if (cli->argument_count == 1 && ob_help_group(stdout, cli->arguments[0]))
+		return OB_OK;
 	rc = ob_command_find(cli->argument_count, cli->arguments, &command, &words, error);
 	if (rc == OB_OK)
 		ob_help_command(stdout, command);

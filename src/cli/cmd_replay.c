@@ -11,7 +11,7 @@
 
 struct replay_options {
 	char *since, *from, *subscription;
-	bool from_beginning, from_now, dry_run, yes;
+	bool from_beginning, from_now, dry_run, yes, json;
 	struct ob_strings store_options;
 };
 
@@ -32,6 +32,10 @@ static const struct ob_option replay_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "only count",
      .field = offsetof(struct replay_options, dry_run)},
+    {.name = "json",
+     .type = OB_OPTION_BOOL,
+     .help = "print one JSON object",
+     .field = offsetof(struct replay_options, json)},
     OB_STORE_OPTION(struct replay_options, store_options),
     {0},
 };
@@ -82,6 +86,27 @@ since_read(const struct ob_cli *cli, const char *text, int64_t *ago_ms, struct o
 }
 
 static int
+replay_print(const struct ob_cli *cli, uint64_t count, struct ob_error *error)
+{
+	const struct replay_options *options = cli->options;
+
+	if (options->json)
+		return ob_change_print(count, options->dry_run, error);
+	if (count == 0)
+		(void)printf(
+		    "%s: there is nothing to replay; the log keeps no message from then that it has passed\n",
+		    cli->arguments[1]);
+	else
+		(void)printf("%s: at most %" PRIu64 " %s %s sent again, under %s\n",
+			     cli->arguments[1], count, count == 1 ? "message" : "messages",
+			     options->dry_run ? "would be"
+			     : count == 1     ? "is"
+					      : "are",
+			     count == 1 ? "its id" : "their ids");
+	return OB_OK;
+}
+
+static int
 replay_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct replay_options *options = cli->options;
@@ -105,13 +130,8 @@ replay_run(struct ob_cli *cli, struct ob_error *error)
 				      OB_DATABASE_WRITE, &handle, error);
 	if (rc == OB_OK)
 		rc = ob_change_run(cli, handle.store, &change, &count, error);
-	if (rc == OB_OK && count == 0)
-		(void)printf(
-		    "%s: there is nothing to replay; the log keeps no message from then that it has passed\n",
-		    cli->arguments[1]);
-	else if (rc == OB_OK)
-		(void)printf("%s: at most %" PRIu64 " messages %s sent again, under their ids\n",
-			     cli->arguments[1], count, options->dry_run ? "would be" : "are");
+	if (rc == OB_OK)
+		rc = replay_print(cli, count, error);
 	ob_store_handle_free(&handle);
 	return rc;
 }
@@ -162,7 +182,8 @@ const struct ob_command ob_cmd_replay = {
     .name = "replay",
     .group = "Act",
     .summary = "Send a stretch of the log to a subscription once more.",
-    .usage = "DATABASE SUBSCRIPTION (--since TIME | --from ID | --from-beginning) [--dry-run]",
+    .usage =
+	"DATABASE SUBSCRIPTION (--since TIME | --from ID | --from-beginning) [--dry-run] [--json]",
     .examples = "outbox replay sqlite:shop.db shipping --since 2h --dry-run\n"
 		"outbox replay sqlite:shop.db shipping --since 2030-01-31T12:00:00Z\n"
 		"outbox replay sqlite:shop.db shipping --from 01990b3c-7f00-7000-8000-000000000001",

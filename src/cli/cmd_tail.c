@@ -11,7 +11,7 @@ enum { PAGE = 200, FOLLOW_EVERY_MS = 100 };
 struct tail_options {
 	int64_t count;
 	char *topic, *key, *type;
-	bool follow, json;
+	bool follow, json, json_lines;
 	struct ob_strings store_options;
 };
 
@@ -40,8 +40,12 @@ static const struct ob_option tail_table[] = {
      .field = offsetof(struct tail_options, type)},
     {.name = "json",
      .type = OB_OPTION_BOOL,
-     .help = "print a JSON object a line",
+     .help = "print one JSON object",
      .field = offsetof(struct tail_options, json)},
+    {.name = "json-lines",
+     .type = OB_OPTION_BOOL,
+     .help = "print a JSON object a line",
+     .field = offsetof(struct tail_options, json_lines)},
     OB_STORE_OPTION(struct tail_options, store_options),
     {0},
 };
@@ -50,8 +54,10 @@ struct tailing {
 	const struct ob_cli *cli;
 	const struct tail_options *options;
 	struct ob_json json;
+	struct ob_error *error;
 	int64_t position;
 	uint32_t rows;
+	int rc; /* of printing */
 };
 
 static bool
@@ -69,14 +75,15 @@ row_print(void *context, const struct ob_listed *row)
 {
 	struct tailing *it = context;
 	char created[OB_RFC3339_SIZE];
-	struct ob_error error;
 	struct ob_buf line;
 
 	it->position = row->position;
 	it->rows++;
-	if (it->options->json) {
+	if (it->options->json || it->options->json_lines) {
 		ob_listed_json(it->cli, &it->json, row);
-		return ob_json_print(&it->json, &error) == OB_OK;
+		if (it->options->json_lines)
+			it->rc = ob_json_print(&it->json, it->error);
+		return it->rc == OB_OK;
 	}
 	ob_rfc3339_format(created, row->message.created_at_us);
 	ob_buf_init(&line, 8192);
@@ -133,6 +140,8 @@ pages_print(struct tailing *it, const struct ob_store_handle *handle, struct ob_
 		it->rows = 0;
 		selection.position_after = it->position;
 		rc = handle->ops->list(handle->store, &selection, row_print, it, error);
+		if (rc == OB_OK)
+			rc = it->rc;
 	} while (rc == OB_OK && it->rows >= PAGE);
 	return rc;
 }
@@ -141,18 +150,31 @@ static int
 tail_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct tail_options *options = cli->options;
-	struct tailing it = {.cli = cli, .options = options};
+	struct tailing it = {.cli = cli, .options = options, .error = error, .rc = OB_OK};
 	struct ob_store_handle handle;
 	int64_t last = 0;
-	int rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
-				  &handle, error);
+	int rc;
 
+	if (options->follow && options->json)
+		return ob_error_set(error, OB_USAGE,
+				    "what is followed never ends: use --json-lines, not --json");
+	rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
+			      &handle, error);
 	ob_json_begin(&it.json);
+	if (options->json) {
+		ob_json_open(&it.json, NULL, '{');
+		ob_json_open(&it.json, "messages", '[');
+	}
 	if (rc == OB_OK)
 		rc = last_position(&handle, &last, error);
 	it.position = last > options->count ? last - options->count : 0;
 	if (rc == OB_OK)
 		rc = pages_print(&it, &handle, error);
+	if (rc == OB_OK && options->json) {
+		ob_json_close(&it.json, ']');
+		ob_json_close(&it.json, '}');
+		rc = ob_json_print(&it.json, error);
+	}
 	while (rc == OB_OK && options->follow) {
 		(void)fflush(stdout);
 		(void)poll(NULL, 0, FOLLOW_EVERY_MS);
@@ -170,10 +192,10 @@ const struct ob_command ob_cmd_tail = {
     .name = "tail",
     .group = "Look",
     .summary = "Show the latest messages of the log, and follow it.",
-    .usage = "DATABASE [--count N] [--follow] [--json]",
+    .usage = "DATABASE [--count N] [--follow] [--json | --json-lines]",
     .examples =
 	"outbox tail sqlite:shop.db\noutbox tail sqlite:shop.db --follow --topic 'orders.*'\n"
-	"outbox tail sqlite:shop.db --count 1000 --json",
+	"outbox tail sqlite:shop.db --count 1000 --json-lines",
     .notes =
 	"Messages as they were committed, whether delivered or not; the log keeps what some subscription has not\n"
 	"passed yet, and longer with the database's option \"retention\". A filter looks at the latest N alone.",

@@ -109,3 +109,38 @@ ob_help_command(FILE *out, const struct ob_command *command)
 	if (command->notes != NULL)
 		(void)fprintf(out, "\n%s\n", command->notes);
 }
+
+static bool
+is_of_group(const struct ob_command *command, const char *word)
+{
+	size_t size = strlen(word);
+
+	return strncmp(command->name, word, size) == 0 && command->name[size] == ' ';
+}
+
+bool
+ob_help_group(FILE *out, const char *word)
+{
+	static const char *const headings[] = {"Examples", "\nUsage", "\nCommands"};
+	bool is_group = false;
+
+	for (size_t i = 0; ob_commands[i] != NULL && !is_group; i++)
+		is_group = is_of_group(ob_commands[i], word);
+	for (int part = 0; is_group && part < 3; part++) {
+		(void)fprintf(out, "%s\n", headings[part]);
+		for (size_t i = 0; ob_commands[i] != NULL; i++) {
+			const struct ob_command *it = ob_commands[i];
+
+			if (!is_of_group(it, word))
+				continue;
+			if (part == 0)
+				(void)fprintf(out, "  %.*s\n", (int)strcspn(it->examples, "\n"),
+					      it->examples);
+			else if (part == 1)
+				(void)fprintf(out, "  outbox %s %s\n", it->name, it->usage);
+			else
+				(void)fprintf(out, "  %-14s %s\n", it->name, it->summary);
+		}
+	}
+	return is_group;
+}

@@ -55,10 +55,13 @@ def show_tells_where_a_message_stands(shop):
 def tail_shows_the_latest_and_follows(shop):
     assert outbox("tail", shop.url).out == ""
     ids = [shop.publish("--topic", f"t{i % 2}", "--payload", str(i))[0] for i in range(15)]
-    assert [it["id"] for it in outbox("tail", shop.url, "--count", "3", "--json").lines()] == ids[-3:]
+    assert [it["id"] for it in outbox("tail", shop.url, "--count", "3", "--json-lines").lines()] == ids[-3:]
+    assert [it["id"] for it in outbox("tail", shop.url, "--count", "3", "--json").json()["messages"]] == ids[-3:]
+    assert outbox("tail", shop.url, "--count", "0", "--json").json() == {"messages": []}
+    refused(2, "--json-lines", "tail", shop.url, "--follow", "--json")
     assert len(outbox("tail", shop.url).out.splitlines()) == 10
     assert len(outbox("tail", shop.url, "--count", "100", "--topic", "t1").out.splitlines()) == 7
-    with Running("tail", shop.url, "--count", "0", "--follow", "--json") as tail:
+    with Running("tail", shop.url, "--count", "0", "--follow", "--json-lines") as tail:
         wait_until(lambda: tail.process.poll() is None, "the start")
         time.sleep(0.3)
         new = shop.publish("--topic", "t", "--payload", "new")[0]

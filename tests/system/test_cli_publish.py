@@ -24,7 +24,7 @@ def publish_prints_the_id_and_writes_every_field(shop):
     ids = shop.publish("--id", "order-1", "--topic", "orders.placed", "--key", "alice", "--type", "placed", "--payload",
                        '{"a": 1}', "--content-type", "application/json", "--headers", '{"trace": "x"}')
     assert ids == ["order-1"]
-    found = outbox("tail", shop.url, "--json").lines()[0]
+    found = outbox("tail", shop.url, "--json").json()["messages"][0]
     assert {name: found[name] for name in wanted} == wanted, found
     made = outbox("publish", shop.url, "--topic", "t", "--payload", "", "--json").json()["id"]
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", made), made

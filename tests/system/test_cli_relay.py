@@ -172,7 +172,7 @@ def replay_sends_again_under_the_same_ids(shop):
     out = shop.file("out.jsonl")
     shop.drain(f"file:{out}", *keep)
     assert "5 messages would be" in outbox("replay", shop.url, "default", "--from-beginning", "--dry-run").out
-    outbox("replay", shop.url, "default", "--from", ids[3])
+    assert outbox("replay", shop.url, "default", "--from", ids[3], "--json").json() == {"count": 2, "dry_run": False}
     shop.drain(f"file:{out}", *keep)
     assert [line["id"] for line in arrived(out)] == ids + ids[3:]
     with Running("relay", shop.url, "--to", f"file:{out}", *keep):

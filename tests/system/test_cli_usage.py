@@ -30,6 +30,15 @@ def every_command_has_help_with_examples_first(_):
 
 
 @case
+def a_word_that_begins_several_commands_has_help_too(_):
+    text = outbox("dead", "--help").out
+    assert re.findall(r"^(Examples|Usage|Commands)$", text, re.MULTILINE) == ["Examples", "Usage", "Commands"], text
+    for name in ("list", "show", "retry", "discard"):
+        assert text.count(f"  outbox dead {name} ") == 2 and f"  dead {name} " in text, text
+    assert text == outbox("help", "dead").out == outbox("dead", "-h").out
+
+
+@case
 def help_lists_the_options_of_stores_and_sinks(_):
     assert "retention" in outbox("help", "stores").out
     assert "null:" in outbox("help", "sinks").out

@@ -5,7 +5,8 @@
 
 #include "output.h"
 
-#define NAMES_MAX 10000
+#define NAMES_MAX  10000
+#define SLICE_ROWS 2000
 
 struct names {
 	char **items;
@@ -40,41 +41,75 @@ names_free(struct names *names)
 	free(names->items);
 }
 
+/* How many rows one call may change, where the next call would go on behind them: between calls there is a word on the
+   progress. */
+static uint32_t
+slice_of(const struct ob_change *change)
+{
+	bool leaves_list =
+	    change->kind == OB_CHANGE_DISCARD ||
+	    (change->kind == OB_CHANGE_RETRY && change->selection.place == OB_PLACE_DEAD);
+
+	return leaves_list && !change->dry_run ? SLICE_ROWS : UINT32_MAX;
+}
+
+/* Of the subscription that is selected, up to the limit (0: none). */
 static int
-change_all(struct ob_store *store, struct ob_change *change, const struct names *names,
-	   uint64_t *count, struct ob_error *error)
+change_one(struct ob_store *store, struct ob_change *change, uint32_t limit,
+	   struct ob_progress *progress, uint64_t *count, struct ob_error *error)
+{
+	uint32_t slice = slice_of(change);
+	uint64_t changed;
+	int rc;
+
+	do {
+		uint32_t left = limit == 0 ? UINT32_MAX : limit - (uint32_t)*count;
+
+		change->selection.count_max = left < slice ? left : slice;
+		changed = 0;
+		rc = store->ops->change(store, change, &changed, error);
+		*count += changed;
+		if (progress != NULL)
+			ob_progress_tell(progress, *count);
+	} while (rc == OB_OK && changed == slice && (limit == 0 || *count < limit));
+	return rc;
+}
+
+static int
+change_all(struct ob_store *store, struct ob_change *change, uint32_t limit,
+	   const struct names *names, struct ob_progress *progress, uint64_t *count,
+	   struct ob_error *error)
 {
 	int rc = OB_OK;
 
-	for (size_t i = 0; rc == OB_OK && i < names->count; i++) {
-		uint64_t changed = 0;
-
+	for (size_t i = 0; rc == OB_OK && i < names->count && (limit == 0 || *count < limit); i++) {
 		change->selection.subscription = names->items[i];
-		rc = store->ops->change(store, change, &changed, error);
-		*count += changed;
+		rc = change_one(store, change, limit, progress, count, error);
 	}
 	change->selection.subscription = NULL;
 	return rc;
 }
 
 int
-ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *change, uint64_t *count,
-	      struct ob_error *error)
+ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *change,
+	      struct ob_progress *progress, uint64_t *count, struct ob_error *error)
 {
+	uint32_t limit = change->selection.count_max;
 	struct names names = {0};
 	int rc;
 
 	*count = 0;
 	if (change->selection.subscription != NULL) {
-		rc = store->ops->change(store, change, count, error);
+		rc = change_one(store, change, limit, progress, count, error);
 	} else {
 		rc = store->ops->stats(store, NULL, name_add, &names, error);
 		if (rc == OB_OK && names.failed)
 			rc = ob_error_set(error, OB_NOMEM, "out of memory");
 		if (rc == OB_OK)
-			rc = change_all(store, change, &names, count, error);
+			rc = change_all(store, change, limit, &names, progress, count, error);
 		names_free(&names);
 	}
+	change->selection.count_max = limit;
 	if (rc != OB_OK && *count > 0 && !change->dry_run)
 		cli->exit_status = OB_EXIT_PARTIAL;
 	return rc;

@@ -5,13 +5,15 @@
 #include <outbox/store.h>
 
 #include "command.h"
+#include "progress.h"
 
 /*
  * Makes a change for selection.subscription, or for each subscription in turn if that is NULL; `*count` is the sum
- * of what was changed. When it fails after some was done, cli->exit_status says partial.
+ * of what was changed, and selection.count_max its limit. `progress` (begun; may be NULL) is told what is done. When it
+ * fails after some was done, cli->exit_status says partial.
  */
 int ob_change_run(struct ob_cli *cli, struct ob_store *store, struct ob_change *change,
-		  uint64_t *count, struct ob_error *error);
+		  struct ob_progress *progress, uint64_t *count, struct ob_error *error);
 
 /* What a change came to, as {"count", "dry_run"}. */
 int ob_change_print(uint64_t count, bool dry_run, struct ob_error *error);

@@ -24,6 +24,10 @@ static const struct ob_option change_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "do not ask",
      .field = offsetof(struct ob_selection_options, yes)},
+    {.name = "no-input",
+     .type = OB_OPTION_BOOL,
+     .help = "do not ask, and do nothing without --yes",
+     .field = offsetof(struct ob_selection_options, no_input)},
     {.name = "json",
      .type = OB_OPTION_BOOL,
      .help = "print one JSON object",
@@ -42,27 +46,43 @@ struct changing {
 	uint64_t count;
 };
 
-/* Counts what matches, and lets a person who is there say no. */
+/* Counts what matches where a person is there who can say no or wants to know how long it takes. */
 static int
-all_confirm(struct changing *it, struct ob_error *error)
+all_confirm(struct changing *it, uint64_t *expected, struct ob_error *error)
 {
-	uint64_t count = 0;
+	const struct ob_selection_options *options = it->options;
 	int rc;
 
-	if (it->options->yes || it->options->dry_run)
+	*expected = 0;
+	if (options->dry_run || (options->yes && !it->cli->terminal))
 		return OB_OK;
 	it->change.dry_run = true;
-	rc = ob_change_run(it->cli, it->handle.store, &it->change, &count, error);
+	rc = ob_change_run(it->cli, it->handle.store, &it->change, NULL, expected, error);
 	it->change.dry_run = false;
-	if (rc != OB_OK || count == 0)
+	if (rc != OB_OK || *expected == 0 || options->yes)
 		return rc;
-	if (!it->cli->interactive)
+	if (!it->cli->interactive || options->no_input)
 		return ob_error_set(error, OB_USAGE,
-				    "%" PRIu64 " messages match; add --yes to %s them all", count,
-				    it->verb);
-	if (!ob_confirm(it->cli, "%s %" PRIu64 " messages?", it->verb, count))
+				    "%" PRIu64 " messages match; add --yes to %s them all",
+				    *expected, it->verb);
+	if (!ob_confirm(it->cli, "%s %" PRIu64 " messages?", it->verb, *expected))
 		return ob_error_set(error, OB_FAILED, "nothing was changed");
 	return OB_OK;
+}
+
+static int
+all_change(struct changing *it, struct ob_error *error)
+{
+	struct ob_progress progress;
+	uint64_t expected;
+	int rc = all_confirm(it, &expected, error);
+
+	if (rc != OB_OK)
+		return rc;
+	ob_progress_begin(&progress, it->cli, expected);
+	rc = ob_change_run(it->cli, it->handle.store, &it->change, &progress, &it->count, error);
+	ob_progress_end(&progress);
+	return rc;
 }
 
 static int
@@ -74,7 +94,7 @@ ids_change(struct changing *it, struct ob_error *error)
 		uint64_t count = 0;
 
 		it->change.selection.id = it->cli->arguments[i];
-		rc = ob_change_run(it->cli, it->handle.store, &it->change, &count, error);
+		rc = ob_change_run(it->cli, it->handle.store, &it->change, NULL, &count, error);
 		it->count += count;
 		if (rc == OB_OK && count == 0)
 			rc = ob_error_set(
@@ -125,9 +145,7 @@ change_run(struct changing *it, struct ob_error *error)
 	if (rc == OB_OK && !options->all_matching)
 		rc = ids_change(it, error);
 	if (rc == OB_OK && options->all_matching)
-		rc = all_confirm(it, error);
-	if (rc == OB_OK && options->all_matching)
-		rc = ob_change_run(it->cli, it->handle.store, &it->change, &it->count, error);
+		rc = all_change(it, error);
 	if (rc == OB_OK)
 		rc = result_print(it, error);
 	ob_store_handle_free(&it->handle);

@@ -49,7 +49,8 @@ line_print(const struct listing *it, const struct ob_listed *row)
 	ob_print_bytes(&line, row->message.topic, 40);
 	ob_buf_append_text(&line, "  ");
 	ob_print_bytes(&line, row->message.key, 24);
-	ob_buf_appendf(&line, "  %" PRIu32 " tries  %s", row->attempts, row->code);
+	ob_buf_appendf(&line, "  %" PRIu32 " %s  %s", row->attempts,
+		       row->attempts == 1 ? "try" : "tries", row->code);
 	if (row->text[0] != '\0') {
 		ob_buf_append_text(&line, ": ");
 		ob_print_bytes(&line, (struct ob_bytes){row->text, strlen(row->text)}, 96);

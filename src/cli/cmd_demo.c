@@ -312,7 +312,7 @@ count_print(const struct demo *demo, const char *label, uint64_t count, bool is_
 {
 	const struct ob_cli *cli = demo->cli;
 
-	(void)printf("  %-14s %s%6" PRIu64 "%s  %s\n", label,
+	(void)printf("  %-15s %s%6" PRIu64 "%s  %s\n", label,
 		     is_bad && count > 0 ? ob_color(cli, OB_COLOR_RED)
 		     : is_bad            ? ob_color(cli, OB_COLOR_GREEN)
 					 : "",

@@ -27,7 +27,7 @@ paused_set(struct ob_cli *cli, enum ob_change_kind kind, struct ob_error *error)
 				  OB_DATABASE_WRITE, &handle, error);
 
 	if (rc == OB_OK)
-		rc = ob_change_run(cli, handle.store, &change, &count, error);
+		rc = ob_change_run(cli, handle.store, &change, NULL, &count, error);
 	if (rc == OB_OK)
 		(void)printf("%s: %s%s\n", name, count == 0 ? "already " : "", word);
 	ob_store_handle_free(&handle);

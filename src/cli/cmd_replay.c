@@ -11,7 +11,7 @@
 
 struct replay_options {
 	char *since, *from, *subscription;
-	bool from_beginning, from_now, dry_run, yes, json;
+	bool from_beginning, from_now, dry_run, yes, no_input, json;
 	struct ob_strings store_options;
 };
 
@@ -61,6 +61,10 @@ static const struct ob_option adopt_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "do not ask",
      .field = offsetof(struct replay_options, yes)},
+    {.name = "no-input",
+     .type = OB_OPTION_BOOL,
+     .help = "do not ask, and do nothing without --yes",
+     .field = offsetof(struct replay_options, no_input)},
     OB_STORE_OPTION(struct replay_options, store_options),
     {0},
 };
@@ -129,7 +133,7 @@ replay_run(struct ob_cli *cli, struct ob_error *error)
 		rc = ob_database_open(cli, cli->arguments[0], &options->store_options,
 				      OB_DATABASE_WRITE, &handle, error);
 	if (rc == OB_OK)
-		rc = ob_change_run(cli, handle.store, &change, &count, error);
+		rc = ob_change_run(cli, handle.store, &change, NULL, &count, error);
 	if (rc == OB_OK)
 		rc = replay_print(cli, count, error);
 	ob_store_handle_free(&handle);
@@ -140,9 +144,12 @@ static int
 adopt_confirm(const struct ob_cli *cli, const struct replay_options *options,
 	      struct ob_error *error)
 {
-	if (options->yes || ob_confirm(cli, "Go on with %s as it is now?", cli->arguments[0]))
+	bool asks = cli->interactive && !options->no_input;
+
+	if (options->yes ||
+	    (asks && ob_confirm(cli, "Go on with %s as it is now?", cli->arguments[0])))
 		return OB_OK;
-	if (cli->interactive)
+	if (asks)
 		return ob_error_set(error, OB_FAILED, "nothing was changed");
 	return ob_error_set(error, OB_USAGE, "add --yes if %s is the file that is meant",
 			    cli->arguments[0]);

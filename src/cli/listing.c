@@ -111,8 +111,9 @@ state_print(const struct ob_cli *cli, const struct ob_listed *row)
 		ob_buf_append_text(&why, ": ");
 		ob_log_escape(&why, row->text, strlen(row->text));
 	}
-	(void)printf("  %-12s %s of %s since %s after %" PRIu32 " tries%s\n", "state",
+	(void)printf("  %-12s %s of %s since %s after %" PRIu32 " %s%s\n", "state",
 		     ob_place_name(row->place), row->subscription, since, row->attempts,
+		     row->attempts == 1 ? "try" : "tries",
 		     row->holds_key ? ", and holds its key" : "");
 	if (row->place == OB_PLACE_SCHEDULED || (row->place == OB_PLACE_PARKED && row->head))
 		(void)printf("  %-12s in %s\n", "next try", due);

@@ -6,8 +6,7 @@
 
 #include "message_line.h"
 #include "output.h"
-
-enum { PROGRESS_FIRST_MS = 2000, PROGRESS_EVERY_MS = 500 };
+#include "progress.h"
 
 /* A payload in Base64, its headers and the rest. */
 #define LINE_SIZE_MAX ((size_t)OB_PAYLOAD_BYTES_MAX * 6 + 1024 * 1024)
@@ -21,29 +20,8 @@ struct publishing {
 	uint64_t line;     /* the last that was read */
 	uint64_t in_batch; /* written, not committed */
 	uint64_t committed;
-	int64_t began_ms, told_ms;
-	bool told;
+	struct ob_progress progress;
 };
-
-static int64_t
-now_ms(const struct publishing *it)
-{
-	return it->cli->host->monotonic_us(it->cli->host->context) / 1000;
-}
-
-static void
-progress_tell(struct publishing *it)
-{
-	int64_t now = now_ms(it);
-
-	if (!it->cli->terminal || now - it->began_ms < PROGRESS_FIRST_MS ||
-	    now - it->told_ms < PROGRESS_EVERY_MS)
-		return;
-	(void)fprintf(stderr, "\r%" PRIu64 " messages, %" PRIu64 " a second ", it->committed,
-		      it->committed * 1000 / (uint64_t)(now - it->began_ms));
-	it->told_ms = now;
-	it->told = true;
-}
 
 static int
 batch_commit(struct publishing *it, struct ob_error *error)
@@ -60,7 +38,7 @@ batch_commit(struct publishing *it, struct ob_error *error)
 	if (it->prints_ids)
 		(void)fwrite(ob_buf_text(&it->ids), 1, it->ids.size, stdout);
 	ob_buf_reset(&it->ids);
-	progress_tell(it);
+	ob_progress_tell(&it->progress, it->committed);
 	return OB_OK;
 }
 
@@ -127,8 +105,6 @@ counts_print(const struct publishing *it, bool json, struct ob_error *error)
 	struct ob_json out;
 	int rc;
 
-	if (it->told)
-		(void)fputs("\r", stderr);
 	if (!json) {
 		ob_say("%" PRIu64 " messages were published.", it->committed);
 		return OB_OK;
@@ -150,9 +126,10 @@ ob_publish_lines(struct ob_cli *cli, int64_t batch, bool json, bool quiet, struc
 	int rc = ob_url_writer_open(cli, &it.writer, cli->arguments[0], error);
 
 	ob_buf_init(&it.ids, (size_t)batch * (OB_NAME_BYTES_MAX + 1));
-	it.began_ms = now_ms(&it);
+	ob_progress_begin(&it.progress, cli, 0);
 	if (rc == OB_OK) {
 		rc = lines_read(&it, error);
+		ob_progress_end(&it.progress);
 		if (rc != OB_OK && it.committed > 0) {
 			cli->exit_status = OB_EXIT_PARTIAL;
 			ob_error_prefix(error,

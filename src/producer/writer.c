@@ -52,7 +52,7 @@ ob_writer_error(sqlite3 *db, int rc, bool was_open, struct ob_error *error)
 		mend = "; make the tables with: outbox init sqlite:PATH";
 	else if (code == OB_BUSY)
 		mend =
-		    "; another connection writes: set a busy time-out (PRAGMA busy_timeout) and try again";
+		    "; another connection writes: try again, or wait longer for it (PRAGMA busy_timeout)";
 	else if (was_open && sqlite3_get_autocommit(db) != 0)
 		mend = "; SQLite has rolled back the transaction";
 	return ob_error_set(error, code, "%s%s", text, mend);

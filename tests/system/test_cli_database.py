@@ -134,6 +134,20 @@ def two_inits_at_once_are_safe(shop):
 
 
 @case
+def a_database_that_somebody_writes_is_for_later(shop):
+    shop.drain("null:")
+    db = sqlite3.connect(shop.path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    hurry = ("--store-option", "busy-timeout=50ms")
+    for words in (["pause", shop.url, "default"], ["replay", shop.url, "default", "--from-beginning"],
+                  ["dead", "retry", shop.url, "--all-matching", "--yes"], ["relay", shop.url, "--to", "null:"]):
+        refused(75, "another connection holds the write lock", *words, *hurry)
+    refused(75, "another connection writes", "publish", shop.url, "--topic", "t", "--payload", "x")
+    outbox("status", shop.url)
+    db.close()
+
+
+@case
 def migrate_tells_and_prints(shop):
     empty = shop.file("empty.db")
     db = sqlite3.connect(empty)

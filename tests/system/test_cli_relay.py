@@ -166,6 +166,21 @@ def dead_messages_are_listed_shown_retried_and_discarded(shop):
 
 
 @case
+def a_limit_holds_for_all_subscriptions_together(shop):
+    def dead():
+        return outbox("dead", "list", shop.url, "--json").json()["messages"]
+    for name in ("one", "two"):
+        for _ in range(2):
+            shop.publish("--topic", "t", "--payload", "x")
+        shop.drain("exec:exit 65", "--subscription", name)
+    before = len(dead())
+    assert before >= 4 and {it["subscription"] for it in dead()} == {"one", "two"}
+    for words in (["--dry-run"], ["--yes"]):
+        assert outbox("dead", "discard", shop.url, "--all-matching", "--limit", "3", "--json", *words).json()["count"] == 3
+    assert len(dead()) == before - 3
+
+
+@case
 def replay_sends_again_under_the_same_ids(shop):
     keep = ("--store-option", "retention=1h")
     ids = [shop.publish("--topic", "t", "--key", "k", "--payload", str(i))[0] for i in range(5)]

@@ -51,15 +51,6 @@ append(unsigned count)
 		world->kind->batch(world, false);
 }
 
-static unsigned
-number_of(const struct ob_row *row)
-{
-	char id[16] = "";
-
-	memcpy(id, row->message.id.data, row->message.id.size < 16 ? row->message.id.size : 15);
-	return (unsigned)strtoul(id + 1, NULL, 10);
-}
-
 /* The first time each message is sent is in the order of its key. */
 static void
 send(unsigned n)
@@ -127,7 +118,7 @@ try_fetch(unsigned i, uint32_t rows, bool *passed)
 		return false;
 	for (uint32_t r = 0; r < batch->count; r++) {
 		assert_true(batch->rows[r].ordinal == ++it->last);
-		it->ids[it->count++] = number_of(&batch->rows[r]);
+		it->ids[it->count++] = world_number(&batch->rows[r]);
 	}
 	*passed = batch->passed;
 	return true;
@@ -417,7 +408,7 @@ parked_rows_go_to_the_shard_of_their_key(void **state)
 		take(0, shard);
 		batch = world_fetch_some(world, 0);
 		for (uint32_t r = 0; r < batch->count; r++) {
-			unsigned n = number_of(&batch->rows[r]);
+			unsigned n = world_number(&batch->rows[r]);
 
 			assert_in_range(n, 1, 2 * (KEYS + 1));
 			assert_int_equal(of[n], 0);

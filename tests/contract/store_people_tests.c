@@ -31,7 +31,7 @@ a_list_can_be_narrowed(void **state)
 
 	all_die(world, 6);
 	assert_string_equal(world_listing(world, 0, &selection), "m1 m2 m3 m4 m5 m6");
-	selection.id = "m3";
+	selection.id = world_id(3);
 	assert_string_equal(world_listing(world, 0, &selection), "m3");
 	selection.id = NULL;
 	selection.topic = "bill*";
@@ -100,11 +100,11 @@ static void
 a_message_is_found_wherever_it_is(void **state)
 {
 	struct world *world = *state;
-	struct ob_selection selection = {.id = "m1"};
+	struct ob_selection selection = {.id = world_id(1)};
 
 	all_die(world, 2);
 	assert_string_equal(world_listing(world, 0, &selection), "m1(passed) m1");
-	selection.id = "m3";
+	selection.id = world_id(3);
 	assert_string_equal(world_listing(world, 0, &selection), "");
 }
 
@@ -252,7 +252,8 @@ static void
 a_replay_may_begin_at_an_id_or_a_time(void **state)
 {
 	struct world *world = *state;
-	struct ob_change change = {.kind = OB_CHANGE_REPLAY, .since_ms = -1, .from_id = "m3"};
+	struct ob_change change = {
+	    .kind = OB_CHANGE_REPLAY, .since_ms = -1, .from_id = world_id(3)};
 	uint64_t count = 0;
 
 	change.selection.subscription = "s";
@@ -289,7 +290,8 @@ static void
 a_second_replay_takes_the_first_one_in(void **state)
 {
 	struct world *world = *state;
-	struct ob_change change = {.kind = OB_CHANGE_REPLAY, .since_ms = -1, .from_id = "m3"};
+	struct ob_change change = {
+	    .kind = OB_CHANGE_REPLAY, .since_ms = -1, .from_id = world_id(3)};
 	struct ob_fetch fetch = world_fetch_all;
 	uint64_t count = 0;
 

@@ -20,15 +20,6 @@ append_all(struct world *world)
 		world_append(world, "orders", NULL, "{}");
 }
 
-static unsigned
-number_of(const struct ob_row *row)
-{
-	char id[16] = "";
-
-	memcpy(id, row->message.id.data, row->message.id.size < 16 ? row->message.id.size : 15);
-	return (unsigned)strtoul(id + 1, NULL, 10);
-}
-
 /* Which shard gives which message: `of[n]` for message n. */
 static void
 shards_read(struct world *world, uint32_t shards, int of[2 * KEYS + KEYS / 2 + 1])
@@ -44,7 +35,7 @@ shards_read(struct world *world, uint32_t shards, int of[2 * KEYS + KEYS / 2 + 1
 		assert_false(world->at[0].acquired.changing);
 		batch = world_fetch(world, 0);
 		for (uint32_t i = 0; i < batch->count; i++) {
-			unsigned n = number_of(&batch->rows[i]);
+			unsigned n = world_number(&batch->rows[i]);
 
 			assert_int_equal(of[n], -1);
 			assert_true(n > last);
@@ -201,7 +192,7 @@ a_shard_gets_its_own_parked_rows(void **state)
 		assert_true(lane_rows <= batch->count);
 		assert_int_equal(batch->count, acquired->parked_rows);
 		for (uint32_t i = 0; i < batch->count; i++)
-			assert_int_equal(of[number_of(&batch->rows[i])], shard);
+			assert_int_equal(of[world_number(&batch->rows[i])], shard);
 		expect_ok(world, world->kind->ops->release(world->at[0].store, &world->error));
 	}
 	assert_int_equal(rows, 2 * KEYS + KEYS / 2);

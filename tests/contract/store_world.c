@@ -164,6 +164,31 @@ world_teardown(void **state)
 
 /* ---- the application ---- */
 
+static const char id_start[] = "00000000-0000-4000-8000-";
+
+const char *
+world_id(unsigned n)
+{
+	static char ids[8][40];
+	static unsigned next;
+	char *id = ids[next++ % 8];
+
+	snprintf(id, sizeof(ids[0]), "%s%012u", id_start, n);
+	return id;
+}
+
+unsigned
+world_number(const struct ob_row *row)
+{
+	char digits[16] = "";
+	size_t start = sizeof(id_start) - 1;
+
+	assert_int_equal(row->message.id.size, 36);
+	assert_memory_equal(row->message.id.data, id_start, start);
+	memcpy(digits, (const char *)row->message.id.data + start, 12);
+	return (unsigned)strtoul(digits, NULL, 10);
+}
+
 static struct ob_bytes
 bytes(const char *text)
 {
@@ -174,12 +199,11 @@ static unsigned
 append(struct world *world, const char *topic, const char *key, const char *payload,
        int64_t deliver_in_ms)
 {
-	char id[16];
-	struct ob_message message = {
-	    .topic = bytes(topic), .key = bytes(key), .payload = bytes(payload)};
+	struct ob_message message = {.id = bytes(world_id(++world->appended)),
+				     .topic = bytes(topic),
+				     .key = bytes(key),
+				     .payload = bytes(payload)};
 
-	snprintf(id, sizeof(id), "m%u", ++world->appended);
-	message.id = bytes(id);
 	world->kind->append(world, &message, deliver_in_ms);
 	return world->appended;
 }
@@ -369,6 +393,22 @@ text_add(const char *format, ...)
 	va_end(args);
 }
 
+/* Ids of our own as "m3", others as they are. */
+static void
+text_add_id(struct ob_bytes id)
+{
+	const char *all = id.data;
+	size_t start = sizeof(id_start) - 1;
+
+	if (id.size == 36 && memcmp(all, id_start, start) == 0) {
+		while (start < 35 && all[start] == '0')
+			start++;
+		text_add("m%.*s", (int)(36 - start), all + start);
+	} else {
+		text_add("%.*s", (int)id.size, all);
+	}
+}
+
 const char *
 world_ids(const struct ob_batch *batch)
 {
@@ -376,8 +416,9 @@ world_ids(const struct ob_batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct ob_row *row = &batch->rows[i];
 
-		text_add(row->ordinal == 0 ? "%s[%.*s]" : "%s%.*s", i == 0 ? "" : " ",
-			 (int)row->message.id.size, (const char *)row->message.id.data);
+		text_add("%s%s", i == 0 ? "" : " ", row->ordinal == 0 ? "[" : "");
+		text_add_id(row->message.id);
+		text_add(row->ordinal == 0 ? "]" : "");
 	}
 	return text;
 }
@@ -386,9 +427,10 @@ static bool
 listing_add(void *context, const struct ob_listed *row)
 {
 	(void)context;
-	text_add("%s%.*s%s%s%s", *text == '\0' ? "" : " ", (int)row->message.id.size,
-		 (const char *)row->message.id.data, row->head ? "(head)" : "",
-		 row->holds_key ? "(holds)" : "", row->passed ? "(passed)" : "");
+	text_add("%s", *text == '\0' ? "" : " ");
+	text_add_id(row->message.id);
+	text_add("%s%s%s", row->head ? "(head)" : "", row->holds_key ? "(holds)" : "",
+		 row->passed ? "(passed)" : "");
 	return true;
 }
 

@@ -36,6 +36,8 @@ struct store_kind {
 	/* Around many appends, so that they are one transaction; may be NULL. */
 	void (*batch)(struct world *world, bool begin);
 	void (*drop)(struct world *world);
+	bool strict_text;   /* text is UTF-8 without NUL, an id is a UUID */
+	bool rewrites_json; /* headers come back as the database writes JSON */
 };
 
 extern const struct store_kind *const store_kinds[]; /* NULL at the end */
@@ -55,7 +57,7 @@ struct world {
 	const struct store_kind *kind;
 	char directory[64], url[128];
 	struct world_instance at[WORLD_INSTANCES];
-	unsigned appended; /* messages so far: ids are m1, m2 ... */
+	unsigned appended; /* messages so far, called m1, m2 ... here: see world_id */
 	struct ob_error error;
 	const char *const *option_pairs; /* for the next open; NULL at the end */
 };
@@ -83,7 +85,12 @@ void world_options(struct world *world, const char *const *pairs);
 void world_expect(struct world *world, int want, int got, const char *call, const char *file,
 		  int line);
 
-/* Appends "m<n>" with these fields; key NULL: none. Returns n. */
+/* The id of message n, a UUID, until the eighth call after. */
+const char *world_id(unsigned n);
+/* Which message this is. */
+unsigned world_number(const struct ob_row *row);
+
+/* Appends message n with these fields; key NULL: none. Returns n. */
 unsigned world_append(struct world *world, const char *topic, const char *key, const char *payload);
 void world_append_many(struct world *world, unsigned count, const char *topic, const char *key);
 unsigned world_schedule(struct world *world, const char *topic, const char *key,

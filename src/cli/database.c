@@ -73,6 +73,8 @@ ob_database_migrate(struct ob_cli *cli, const char *url, const struct ob_strings
 		(void)poll(NULL, 0, 20);
 		cli->exit_status = 0;
 	}
+	if (rc != OB_OK && cli->exit_status == 0)
+		cli->exit_status = ob_database_exit_of(cli, rc);
 	return rc;
 }
 

@@ -88,7 +88,7 @@ a_file_that_may_not_be_written_is_refused(void **state)
 		close(fd);
 		assert_int_equal(chmod(sqlite_test_path(world), 0444), 0);
 		expect_code(world, OB_DENIED, open_code(world, world->url, false));
-		error_expect(world, "may not be written");
+		error_expect(world, "may not write the file");
 		return;
 	}
 	/* Modes do not stop root; the immutable flag does, where the file system has it. */

@@ -3,6 +3,7 @@
 
 usage: test_cli_database.py [NAME...]     environment: OUTBOX_BUILD
 """
+import contextlib
 import os
 import pathlib
 import shutil
@@ -13,6 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 from commands import DEADLINE_S, OUTBOX, case, main, outbox, refused  # noqa: E402
+from tap import Skip  # noqa: E402
 
 
 @case
@@ -37,21 +39,125 @@ def a_path_without_a_scheme_is_answered_with_the_url(shop):
     refused(3, f"write sqlite:{shop.path}", "relay", str(shop.path), "--to", "null:")
 
 
+class Nobody:
+    """A user without rights, with a copy of the program where everybody may run it."""
+    def __init__(self, shop):
+        if os.getuid() != 0:
+            raise Skip("only root can act as another user")
+        self.program, self.directory = shop.file("outbox"), shop.path.parent
+        shutil.copy(OUTBOX, self.program)
+        os.chmod(self.program, 0o755)
+        os.chmod(self.directory, 0o755)
+
+    def refused(self, says, *words):
+        refused(4, ["user nobody (65534)", *says], *words, nobody=True, program=self.program)
+
+
 @case
-def permissions_are_told_in_words(shop):
-    program = shop.file("outbox")
-    shutil.copy(OUTBOX, program)
-    directory = shop.path.parent
-    os.chmod(directory, 0o755)
-    os.chmod(program, 0o755)
+def a_file_that_may_not_be_touched_is_told_by_user_and_owner(shop):
+    nobody = Nobody(shop)
     os.chmod(shop.path, 0o000)
-    refused(4, "may not be read", "status", shop.url, nobody=True, program=program)
+    nobody.refused([str(shop.path), "may not read the file", "root (0)", "mode 0000"], "status", shop.url)
     os.chmod(shop.path, 0o444)
-    refused(4, "may not be written", "publish", shop.url, "--topic", "t", nobody=True, program=program)
-    refused(4, "may not be written", "relay", shop.url, "--to", "null:", nobody=True, program=program)
-    os.chmod(directory, 0o555)
-    refused(4, "new.db", "init", f"sqlite:{directory}/new.db", nobody=True, program=program)
-    os.chmod(directory, 0o755)
+    for words in (["publish", shop.url, "--topic", "t"], ["relay", shop.url, "--to", "null:"]):
+        nobody.refused(["may not write the file", "root (0)", "mode 0444"], *words)
+
+
+@case
+def a_directory_that_may_not_be_written_is_named(shop):
+    nobody = Nobody(shop)
+    nobody.refused([str(nobody.directory), "may not make files in the directory", "chown"], "init", f"sqlite:{nobody.directory}/new.db")
+    # The file may be written, but not what SQLite keeps beside it; with WAL, and without.
+    plain = shop.file("plain.db")
+    db = sqlite3.connect(plain)
+    db.execute("CREATE TABLE orders (n)")
+    db.close()
+    for path in nobody.directory.glob("shop.db-*"):
+        path.unlink()
+    for path in (shop.path, plain):
+        os.chmod(path, 0o666)
+    says = ["may not make files in the directory", str(nobody.directory), "beside the database"]
+    nobody.refused(says, "relay", shop.url, "--to", "null:")
+    nobody.refused(says, "status", shop.url)
+    nobody.refused(says, "init", f"sqlite:{plain}")
+    closed = shop.file("closed")
+    closed.mkdir(0o700)
+    for command in ("init", "status"):
+        nobody.refused([f"may not go through the directory {closed}"], command, f"sqlite:{closed}/shop.db")
+
+
+@case
+def a_file_beside_the_database_that_is_somebody_elses_is_named(shop):
+    nobody = Nobody(shop)
+    db = sqlite3.connect(shop.path)
+    db.execute("INSERT INTO outbox_message (topic) VALUES ('t')")
+    db.commit()
+    os.chmod(nobody.directory, 0o777)
+    os.chmod(shop.path, 0o666)
+    os.chmod(f"{shop.path}-wal", 0o600)
+    os.chmod(f"{shop.path}-shm", 0o600)
+    nobody.refused([f"{shop.path}-wal", "root (0)", "mode 0600"], "relay", shop.url, "--to", "null:")
+    db.close()
+
+
+@case
+def a_path_that_leads_nowhere_is_told(shop):
+    path = shop.path.parent
+    refused(4, [f"there is no directory {path}/no/such", "mkdir -p"], "init", f"sqlite:{path}/no/such/new.db")
+    refused(4, f"{shop.path} is not a directory", "init", f"sqlite:{shop.path}/new.db")
+    (path / "link.db").symlink_to("/nowhere/shop.db")
+    for command in ("init", "status"):
+        refused(4, "a link to a file that is not there", command, f"sqlite:{path}/link.db")
+
+
+@contextlib.contextmanager
+def mounted(directory, size):
+    """A file system of its own, so small that it can be filled."""
+    directory.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise Skip(f"a tmpfs cannot be mounted: {done.stderr.decode().strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+def fill(directory):
+    try:
+        with open(directory / "filler", "wb") as filler:
+            while True:
+                filler.write(b"x" * 4096)
+                filler.flush()
+    except OSError:
+        pass
+
+
+@case
+def a_full_disk_is_told_before_anything_runs(shop):
+    with mounted(shop.file("small"), "1m") as directory:
+        url = f"sqlite:{directory}/shop.db"
+        outbox("init", url, "--quiet")
+        outbox("publish", url, "--topic", "t", "--payload", "x")
+        for path in directory.glob("shop.db-*"):
+            path.unlink()
+        fill(directory)
+        # SQLite cannot even make its shared memory then.
+        for words in (["relay", url, "--to", "null:"], ["status", url], ["publish", url, "--topic", "t", "--payload", "y"]):
+            refused(75, [url, f"the disk of {directory} is full", "free some space"], *words)
+        refused(1, [f"the disk of {directory} is full", "free some space"], "init", f"sqlite:{directory}/new.db")
+        (directory / "filler").unlink()
+        outbox("relay", url, "--to", "null:", "--until-idle")
+
+
+@case
+def a_read_only_file_system_is_told(shop):
+    with mounted(shop.file("small"), "1m") as directory:
+        url = f"sqlite:{directory}/shop.db"
+        outbox("init", url, "--quiet")
+        subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+        refused(4, "mounted read-only", "relay", url, "--to", "null:")
+        refused(4, "mounted read-only", "init", f"sqlite:{directory}/new.db")
 
 
 @case

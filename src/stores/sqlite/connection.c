@@ -35,44 +35,6 @@ path_of_url(const char *url)
 	return ob_text_starts_with(path, "///") ? path + 2 : path;
 }
 
-/* Says in words why a path cannot be opened, as far as the system tells. */
-static int
-path_check(struct sqlite_store *store, bool create, bool *is_new, struct ob_error *error)
-{
-	struct stat st;
-
-	*is_new = false;
-	if (stat(store->path, &st) != 0) {
-		if (errno == ENOENT && create) {
-			*is_new = true;
-			return OB_OK;
-		}
-		if (errno == ENOENT || errno == ENOTDIR)
-			return ob_error_set(
-			    error, OB_NOT_FOUND,
-			    "%s: there is no such database; make it with: outbox init %s",
-			    store->name, store->name);
-		return ob_error_set(error, errno == EACCES ? OB_DENIED : OB_UNREACHABLE, "%s: %s",
-				    store->name, strerror(errno));
-	}
-	if (S_ISDIR(st.st_mode))
-		return ob_error_set(error, OB_CONFIG,
-				    "%s: this is a directory, not a database file", store->name);
-	*is_new = st.st_size == 0 && create;
-	if (access(store->path, R_OK) != 0)
-		return ob_error_set(error, OB_DENIED,
-				    "%s: the file may not be read by this user: %s", store->name,
-				    strerror(errno));
-	if (!store->read_only && access(store->path, W_OK) != 0)
-		return ob_error_set(error,
-				    errno == EACCES || errno == EROFS || errno == EPERM
-					? OB_DENIED
-					: OB_UNREACHABLE,
-				    "%s: the file may not be written by this user: %s", store->name,
-				    strerror(errno));
-	return OB_OK;
-}
-
 static void
 outbox_match(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -200,7 +162,7 @@ connection_open(struct sqlite_store *store, bool create, struct ob_error *error)
 	bool is_new;
 	int code, rc;
 
-	code = path_check(store, create, &is_new, error);
+	code = ob_sqlite_path_check(store, create, &is_new, error);
 	if (code != OB_OK)
 		return code;
 	if (create)
@@ -307,7 +269,11 @@ static int
 fail_in_doubt(struct sqlite_store *store, enum ob_code code, int rc, const char *what,
 	      struct ob_error *error)
 {
+	int explained = ob_sqlite_path_explain(store, rc, code, what, error);
+
 	store->in_doubt = true;
+	if (explained != OB_OK)
+		return explained;
 	return ob_error_set(error, code, "%s: %s: %s (SQLite %d)", store->name, what,
 			    store->db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(store->db), rc);
 }
@@ -316,6 +282,7 @@ int
 ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_error *error)
 {
 	const char *text = store->db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(store->db);
+	int code;
 
 	switch (rc & 0xff) {
 	case SQLITE_BUSY:
@@ -324,11 +291,19 @@ ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_e
 				    "%s: %s: another connection holds the write lock", store->name,
 				    what);
 	case SQLITE_FULL:
-		return ob_error_set(error, OB_LIMIT, "%s: %s: the disk is full", store->name, what);
+		code = ob_sqlite_path_explain(store, rc, OB_LIMIT, what, error);
+		return code != OB_OK ? code
+				     : ob_error_set(error, OB_LIMIT,
+						    "%s: %s: there is no room: a quota, or PRAGMA "
+						    "max_page_count",
+						    store->name, what);
 	case SQLITE_READONLY:
 		if (rc == SQLITE_READONLY_DBMOVED)
 			return ob_error_set(error, OB_FOREIGN, "%s: the file was moved or removed",
 					    store->name);
+		code = ob_sqlite_path_explain(store, rc, OB_DENIED, what, error);
+		if (code != OB_OK)
+			return code;
 		return ob_error_set(
 		    error, OB_DENIED,
 		    "%s: %s: the database is read-only: this user must be able to write the "

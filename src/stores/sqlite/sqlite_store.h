@@ -2,6 +2,7 @@
  * The SQLite store, shared by its files. One connection, one thread.
  *
  *	connection.c  opening, closing, statements, transactions, what an error of SQLite means
+ *	path.c        why a file cannot be opened or written: rights, directories, a full disk
  *	schema.c      migrations, and whether our tables are as they should be
  *	subscribe.c   making a subscription
  *	lease.c       acquire, renew, release, and the fence that every call passes
@@ -178,6 +179,15 @@ struct ob_bytes ob_sqlite_column(struct sqlite_store *store, sqlite3_stmt *state
 int ob_sqlite_bind_string(sqlite3_stmt *statement, int at, const char *text);
 /* A copy of a column's text, cut to `size`. */
 void ob_sqlite_column_text_copy(sqlite3_stmt *statement, int column, char *out, size_t size);
+
+/* ---- path.c ---- */
+
+/* OB_OK when the file, or with `create` its directory, is there and may be used; else says what is in the way. */
+int ob_sqlite_path_check(const struct sqlite_store *store, bool create, bool *is_new,
+			 struct ob_error *error);
+/* What is behind an error of SQLite, where the system tells: the code (a full disk: `code`), with the text. OB_OK: no more is known. */
+int ob_sqlite_path_explain(const struct sqlite_store *store, int rc, enum ob_code code,
+			   const char *what, struct ob_error *error);
 
 /* ---- statements.c ---- */
 

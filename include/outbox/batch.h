@@ -30,6 +30,8 @@ struct ob_row {
 	    due_in_ms; /* rows of the log: until `deliver_after`, by the store's clock; 0: due */
 	uint64_t
 	    oversize_bytes; /* > 0: the payload has so many bytes, more than a message may have, and was not read */
+	bool
+	    replayed; /* rows of the log: read for a replay, so that it may be parked or dead already */
 };
 
 #define OB_ROW_OVERHEAD 256

@@ -62,7 +62,6 @@ struct entry {
 	uint8_t try_count;
 	bool parked;    /* handed out from the parked table */
 	bool scheduled; /* deliver_after: holds no lane */
-	bool lone;      /* past its key's quota: one try of its own */
 	bool too_large; /* is dead at its turn */
 	bool listed;    /* `link` is in a list */
 };
@@ -75,8 +74,6 @@ struct lane {
 	struct ob_list run; /* entries handed out from the parked table, in order, unresolved */
 	struct entry *next; /* of the log: the first that is not in flight */
 	struct entry *ready;
-	struct entry
-	    *lone; /* of the log, out of its chain: past the key's quota, with one try of its own */
 	struct parked *parked; /* its record when it is parked in the store */
 	struct ob_list empty;  /* in the list of empty lanes, if it is one */
 	uint32_t in_flight;
@@ -94,7 +91,7 @@ struct parked {
 	bool closed; /* the head of what is handed out has failed: rows of it go back */
 	bool touched;
 	bool
-	    unsure; /* rows were added since the count was loaded; some may have been there already */
+	    unsure; /* rows of a replay were added since the count was loaded: some may have been there already */
 	struct parked *next; /* of those touched by the settle under way, or free */
 };
 
@@ -351,8 +348,6 @@ void ob_lanes_free(struct ob_engine *engine);
 void ob_lanes_add(struct ob_engine *engine, struct entry *entry);
 /* The entry is resolved: takes it out of its lane, and lets the next one go. */
 void ob_lanes_remove(struct ob_engine *engine, struct entry *entry);
-/* Takes an entry out of the chain, so that it may go before the rows of its key that are in the store. */
-void ob_lanes_set_lone(struct ob_engine *engine, struct entry *entry);
 /* Something about the lane changed: lists the entry, if there is one, that may go now. */
 void ob_lanes_update(struct ob_engine *engine, struct lane *lane);
 /* A lane that holds nothing may be forgotten. */

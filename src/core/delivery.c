@@ -123,7 +123,7 @@ entry_submit(struct ob_engine *engine, struct entry *entry)
 	/* A second try goes alone: what has failed once may fail again, and nothing may be under way behind it then. */
 	if (entry->attempts > 0)
 		lane->failed = true;
-	if (entry->parked || entry->lone)
+	if (entry->parked)
 		return;
 	lane->next = entry->chain.next == &lane->log
 			 ? NULL
@@ -218,7 +218,7 @@ entry_unsubmit(struct ob_engine *engine, struct flight *flight)
 	entry->awaits = AWAITS_TURN;
 	if (lane != NULL) {
 		lane->in_flight--;
-		if (!entry->parked && !entry->lone)
+		if (!entry->parked)
 			lane->next = entry;
 		if (lane->ready != NULL)
 			ob_lanes_unlist(lane->ready);

@@ -58,8 +58,9 @@
  * STALE, AGAIN or FOREIGN, the window is emptied (CANCEL, receipts still to come are ignored by their ticket's generation), then ACQUIRE with backoff.
  *
  * Quotas (all from config): rows parked, rows parked of one key, parked keys, scheduled rows, dead rows. A full one ends the walk of the settle
- * before the row that it has no room for, so in the end stops the fetching; due parked rows still go. Past the quota
- * of its key a message of that key gets one try of its own, by dead_letter, and is dead if that fails; by hold_key the subscription stops. REPORT says which.
+ * before the row that it has no room for, so in the end stops the fetching; due parked rows still go. REPORT says which. That of one key
+ * must not stop all others: past it a message of that key can neither be sent, since it would overtake those that wait (P3), nor put
+ * behind them, so it is dead without a try (`key_quota`), by dead_letter; by hold_key the subscription stops.
  *
  * Units: milliseconds of any clock that only rises.
  */

@@ -71,8 +71,8 @@ lane_new(struct ob_engine *engine, uint64_t id)
 void
 ob_lanes_release(struct ob_engine *engine, struct lane *lane)
 {
-	if (lane->in_flight > 0 || lane->lone != NULL || !ob_list_is_empty(&lane->log) ||
-	    !ob_list_is_empty(&lane->run) || !ob_list_is_empty(&lane->empty))
+	if (lane->in_flight > 0 || !ob_list_is_empty(&lane->log) || !ob_list_is_empty(&lane->run) ||
+	    !ob_list_is_empty(&lane->empty))
 		return;
 	OB_CHECK(lane->ready == NULL);
 	ob_list_push_back(&engine->lanes.empty, &lane->empty);
@@ -135,8 +135,6 @@ lane_candidate(const struct ob_engine *engine, struct lane *lane)
 		lane->failed = false;
 		lane->next = chain_first(&lane->log);
 	}
-	if (lane->lone != NULL && lane->lone->awaits == AWAITS_TURN)
-		return lane->in_flight == 0 ? lane->lone : NULL;
 	if (lane->parked != NULL)
 		return lane->in_flight == 0 ? chain_first(&lane->run) : NULL;
 	if (lane->in_flight > 0 && (lane->failed || engine->config.sink.order != OB_ORDER_ALWAYS))
@@ -203,8 +201,6 @@ ob_lanes_remove(struct ob_engine *engine, struct entry *entry)
 	ob_lanes_unlist(entry);
 	if (lane == NULL)
 		return;
-	if (lane->lone == entry)
-		lane->lone = NULL;
 	if (lane->next == entry)
 		lane->next = chain_after(lane, entry);
 	ob_list_remove(&entry->chain);
@@ -213,22 +209,6 @@ ob_lanes_remove(struct ob_engine *engine, struct entry *entry)
 		ob_lanes_release(engine, lane);
 	else
 		ob_lanes_update(engine, lane);
-}
-
-void
-ob_lanes_set_lone(struct ob_engine *engine, struct entry *entry)
-{
-	struct lane *lane = entry->lane;
-
-	OB_CHECK(lane->lone == NULL);
-	ob_lanes_unlist(entry);
-	if (lane->next == entry)
-		lane->next = chain_after(lane, entry);
-	ob_list_remove(&entry->chain);
-	entry->lone = true;
-	entry->awaits = AWAITS_TURN;
-	lane->lone = entry;
-	ob_lanes_update(engine, lane);
 }
 
 void

@@ -42,8 +42,6 @@ is_exhausted(const struct ob_engine *engine, const struct entry *entry)
 {
 	const struct ob_retry_policy *retry = &engine->config.retry;
 
-	if (entry->lone)
-		return true;
 	if (retry->attempts_max > 0 && entry->attempts >= retry->attempts_max)
 		return true;
 	return retry->age_max_ms > 0 && engine->now_ms - entry->first_try_ms >= retry->age_max_ms;

@@ -220,7 +220,6 @@ touched_confirm(struct ob_engine *engine)
 	while (parked != NULL) {
 		struct parked *next = parked->next;
 
-		parked->unsure = parked->unsure || parked->pending > 0;
 		parked->rows = (uint32_t)added(parked->rows, parked->pending);
 		engine->parked.keyed = added(engine->parked.keyed, parked->pending);
 		parked->pending = 0;

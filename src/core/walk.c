@@ -270,6 +270,13 @@ walk_schedule(struct ob_engine *engine, struct entry *entry)
 	return true;
 }
 
+static void
+row_added(struct ob_engine *engine, const struct entry *entry, struct parked *parked)
+{
+	touch(engine, parked, 1);
+	parked->unsure = parked->unsure || entry->row->replayed;
+}
+
 static bool
 walk_park(struct ob_engine *engine, struct entry *entry)
 {
@@ -281,7 +288,7 @@ walk_park(struct ob_engine *engine, struct entry *entry)
 		parked = record_of(engine, entry->lane);
 		if (parked == NULL)
 			return false;
-		touch(engine, parked, 1);
+		row_added(engine, entry, parked);
 	}
 	outcome_add(engine, entry, OB_OUTCOME_PARK);
 	if (entry->try_count == 0)
@@ -291,26 +298,36 @@ walk_park(struct ob_engine *engine, struct entry *entry)
 	return true;
 }
 
-/* Past the quota of its key: one try of its own, or the subscription stops. */
+/*
+ * Past the quota of its key there is no place behind it. To send the message would let it overtake those that wait (P3), and
+ * to wait for room would hold back all other keys (P5): so it is dead, untried, and `dead retry` brings it back into the
+ * order of its key. By hold_key the order of the dead counts as well, and only a person may break it: the subscription stops.
+ */
 static bool
-walk_lone(struct ob_engine *engine, struct entry *entry)
+walk_past_quota(struct ob_engine *engine, struct entry *entry)
 {
-	/* One at a time; and the rows that fill it are part of this settle: it is not full before that is confirmed. */
-	if (entry->lane->lone != NULL ||
-	    entry->lane->parked->rows < engine->config.quotas.parked_rows_of_key)
+	const struct parked *parked = entry->lane->parked;
+
+	/* Nothing dies for want of a recipient. */
+	if (ob_recipient_is_down(engine))
 		return false;
+	/* A replay parks what is parked already, and is counted twice; so is what this settle unparks of before a change.
+	   Nothing dies, and nothing stops, by a wrong count. */
+	if (parked->unsure || engine->settling.wants_reload) {
+		engine->settling.wants_reload = true;
+		return false;
+	}
 	if (engine->config.retry.hold_key) {
 		engine->settling.full = "parked_rows_of_key_full";
 		return false;
 	}
-	/* A replay parks what is parked already. Nothing may overtake its key by a wrong count. */
-	if (entry->lane->parked->unsure) {
-		engine->settling.wants_reload = true;
+	if (dead_full(engine))
 		return false;
-	}
-	ob_tries_remove(engine, entry);
-	ob_lanes_set_lone(engine, entry);
-	return false;
+	outcome_add(engine, entry, OB_OUTCOME_DEAD);
+	outcome_note(engine, "key_quota",
+		     "as many messages of its key wait as may: it was not tried");
+	engine->settling.dead++;
+	return true;
 }
 
 static bool
@@ -323,11 +340,11 @@ walk_behind(struct ob_engine *engine, struct entry *entry)
 	    (int64_t)parked->handed >= ob_parked_rows_after(parked))
 		return false;
 	if (ob_parked_rows_after(parked) >= (int64_t)engine->config.quotas.parked_rows_of_key)
-		return walk_lone(engine, entry);
+		return walk_past_quota(engine, entry);
 	if (walk_rows_full(engine))
 		return false;
 	outcome_add(engine, entry, OB_OUTCOME_BEHIND);
-	touch(engine, parked, 1);
+	row_added(engine, entry, parked);
 	engine->settling.rows++;
 	return true;
 }
@@ -376,8 +393,6 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 	if (entry->awaits == AWAITS_SETTLE)
 		return entry->end == END_SENT || walk_dead(engine, entry);
 	if (!waits && entry->awaits != AWAITS_TURN)
-		return false;
-	if (entry->lone)
 		return false;
 	if (is_handed_out(engine, entry))
 		return false;

@@ -241,7 +241,6 @@ ob_window_rebuild(struct ob_engine *engine)
 			continue;
 		if (awaits != AWAITS_VERDICT)
 			entry->listed = false;
-		entry->lone = false;
 		ob_list_init(&entry->chain);
 		/* A scheduled or keyless one that waits stays where it waits. */
 		if ((entry->row->lane == 0 || entry->scheduled) && awaits != AWAITS_TURN)

@@ -111,6 +111,7 @@ log_read(struct memory_store *store, const struct ob_fetch *fetch, struct ob_bat
 			return OB_OK;
 		if (!message_to_row(batch, row, &message->message, payload_max))
 			return no_memory(error);
+		row->replayed = ob_reading_replays(&store->reading);
 		row->ordinal = ob_reading_add(&store->reading, message->position);
 		if (row->ordinal == 0)
 			return ob_error_set(error, OB_LIMIT, "too many messages are open");

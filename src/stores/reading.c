@@ -45,6 +45,12 @@ ob_reading_to(const struct ob_reading *reading)
 	return reading->read.replay != OB_NO_REPLAY ? reading->replay_end : INT64_MAX;
 }
 
+bool
+ob_reading_replays(const struct ob_reading *reading)
+{
+	return reading->read.replay != OB_NO_REPLAY;
+}
+
 void
 ob_reading_pass(struct ob_reading *reading, int64_t position)
 {

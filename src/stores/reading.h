@@ -55,6 +55,8 @@ void ob_reading_free(struct ob_reading *reading);
 /* The position behind which to read, and up to which (INT64_MAX: no end). */
 int64_t ob_reading_from(const struct ob_reading *reading);
 int64_t ob_reading_to(const struct ob_reading *reading);
+/* What is read next is read for a replay. */
+bool ob_reading_replays(const struct ob_reading *reading);
 /* The row at `position` was read and is handed out: its ordinal; 0 when too many are open. */
 uint64_t ob_reading_add(struct ob_reading *reading, int64_t position);
 /* The row at `position` was read and is of no interest. */

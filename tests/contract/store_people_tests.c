@@ -234,6 +234,8 @@ a_replay_ends_at_the_checkpoint_and_the_log_goes_on(void **state)
 	batch = world_fetch(world, 0);
 	assert_string_equal(world_ids(batch), "m1 m2 m3 m4 m7");
 	assert_int_equal(batch->rows[0].ordinal, 7);
+	for (uint32_t i = 0; i < batch->count; i++)
+		assert_int_equal(batch->rows[i].replayed, i < 4);
 	world_settle(world, 0, 8);
 	/* A crash in the middle: the rest of the replay, and what was not settled. */
 	expect_ok(world, world->kind->ops->release(world->at[0].store, &world->error));

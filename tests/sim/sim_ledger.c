@@ -18,7 +18,6 @@ sim_ledger_begin(struct sim_ledger *ledger, const struct sim_plot *plot)
 		ledger->keys[i].done = 0;
 		ledger->keys[i].open = -1;
 		ledger->keys[i].twice = 0;
-		ledger->keys[i].past_quota = false;
 		ledger->keys[i].failed = false;
 		ledger->keys[i].died = false;
 	}
@@ -110,13 +109,9 @@ close_open(struct sim_ledger *ledger, uint32_t message)
 }
 
 void
-sim_ledger_revived(struct sim_ledger *ledger, uint32_t message, uint32_t key_rows)
+sim_ledger_revived(struct sim_ledger *ledger, uint32_t message)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
-	int32_t key = message_of(ledger, message)->key;
-
-	if (key != SIM_NO_KEY && key_rows >= ledger->plot->config.quotas.parked_rows_of_key)
-		ledger->keys[key].past_quota = true;
 
 	forget_sent(ledger, state);
 	state->crashes = 0;
@@ -244,8 +239,8 @@ check_order(struct sim_ledger *ledger, uint32_t session, uint32_t message)
 	const struct sim_ledger_message *state = &ledger->messages[message];
 	struct sim_ledger_key *key = &ledger->keys[message_of(ledger, message)->key];
 	int32_t open = key->open;
-	bool exempt = state->ever_discarded || (!ledger->plot->config.retry.hold_key &&
-						(state->ever_dead || key->past_quota));
+	bool exempt =
+	    state->ever_discarded || (!ledger->plot->config.retry.hold_key && state->ever_dead);
 
 	if (exempt || message_of(ledger, message)->deliver_at_us != 0)
 		return;
@@ -389,36 +384,45 @@ sim_ledger_settled_sent(struct sim_ledger *ledger, uint32_t session, uint32_t me
 	close_open(ledger, message);
 }
 
+/* It died because its key has as many rows parked as it may. */
 static bool
-death_has_cause(const struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome)
+is_for_quota(const struct ob_outcome *outcome)
+{
+	return outcome->try_count > 0 &&
+	       strcmp(outcome->tries[outcome->try_count - 1].code, "key_quota") == 0;
+}
+
+static bool
+death_has_cause(const struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome,
+		uint32_t key_rows)
 {
 	const struct ob_retry_policy *retry = &ledger->plot->config.retry;
 	const struct sim_ledger_message *state = &ledger->messages[message];
-	int32_t key = message_of(ledger, message)->key;
 
 	if (message_of(ledger, message)->oversize)
 		return true;
+	if (is_for_quota(outcome))
+		return message_of(ledger, message)->key != SIM_NO_KEY && !retry->hold_key &&
+		       key_rows >= ledger->plot->config.quotas.parked_rows_of_key;
 	if (state->fails + state->downs_reached == 0)
 		return false;
 	if (state->rejects > 0 && !retry->reject_retries)
 		return true;
 	if (retry->attempts_max > 0 && outcome->attempts >= retry->attempts_max)
 		return true;
-	if (retry->age_max_ms > 0 && outcome->age_ms >= retry->age_max_ms)
-		return true;
-	return key != SIM_NO_KEY && ledger->keys[key].past_quota;
+	return retry->age_max_ms > 0 && outcome->age_ms >= retry->age_max_ms;
 }
 
 static void
 settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome,
-	     bool has_reason)
+	     uint32_t key_rows, bool has_reason)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
 	bool holds = outcome->kind == OB_OUTCOME_DEAD_HOLD || outcome->kind == OB_OUTCOME_BURY_HOLD;
 	bool must_hold = ledger->plot->config.retry.hold_key &&
 			 message_of(ledger, message)->key != SIM_NO_KEY && outcome->lane != 0;
 
-	if (!death_has_cause(ledger, message, outcome))
+	if (!death_has_cause(ledger, message, outcome, key_rows))
 		sim_ledger_fail(ledger, "P5",
 				"message %u is dead without a cause: %u tries counted, "
 				"%u failed, %u rejected, age %lld ms",
@@ -453,9 +457,6 @@ sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
 				"message %u is said to be %lld ms old, first tried %lld ms ago",
 				message, (long long)outcome->age_ms,
 				(long long)((now_us - state->first_try_us) / 1000));
-	if (key != SIM_NO_KEY &&
-	    key_rows + ledger->keys[key].twice >= ledger->plot->config.quotas.parked_rows_of_key)
-		ledger->keys[key].past_quota = true;
 	if (outcome->kind == OB_OUTCOME_PARK && outcome->attempts == 0 && !ledger->drains)
 		sim_ledger_fail(ledger, "P5", "message %u is parked, but was never tried", message);
 	if (key != SIM_NO_KEY && outcome->kind != OB_OUTCOME_BEHIND &&
@@ -466,7 +467,7 @@ sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
 	case OB_OUTCOME_DEAD_HOLD:
 	case OB_OUTCOME_BURY:
 	case OB_OUTCOME_BURY_HOLD:
-		settle_death(ledger, message, outcome, has_reason);
+		settle_death(ledger, message, outcome, key_rows, has_reason);
 		break;
 	default:
 		break;

@@ -9,8 +9,7 @@
  *       dead with a reason, or was discarded by a person.
  *   P3  when a message is accepted for the first time, every earlier one of its key was accepted, or is dead in the
  *       database and the key goes on, or was discarded; and no earlier one of its key failed and waits for
- *       its next try. Out of it are messages with `deliver_after`, dead ones that a person tries again, and
- *       keys past their quota under `dead_letter`.
+ *       its next try. Out of it are messages with `deliver_after`, and dead ones that a person tries again.
  *   P4  nothing is submitted whose receipt "sent" the same session has seen, or which the database knew as sent
  *       when the session began, or which is in flight already, unless a person asked for it.
  *   P5  no more tries are counted than failed (a recipient that is down uses up none), nothing dies without
@@ -55,11 +54,9 @@ struct sim_ledger_key {
 	uint32_t done; /* all before this one are done with */
 	int32_t open;  /* the first message that failed and waits for its next try; -1: none */
 	uint32_t
-	    twice; /* messages that a replay may have parked again: an engine counts them twice */
-	bool
-	    past_quota; /* was at its quota of parked rows: no order is promised under dead_letter */
-	bool failed;    /* one of its messages failed: its latency says nothing */
-	bool died;      /* in the storm of rejects */
+	    twice;   /* messages that a replay may have parked again: an engine counts them twice */
+	bool failed; /* one of its messages failed: its latency says nothing */
+	bool died;   /* in the storm of rejects */
 };
 
 struct sim_ledger {
@@ -89,7 +86,7 @@ void sim_ledger_fail(struct sim_ledger *ledger, const char *promise, const char 
 void sim_ledger_commit(struct sim_ledger *ledger, uint32_t message);
 /* A person asked for it again; `kept`: a parked or dead row of it stands beside the log. */
 void sim_ledger_replayed(struct sim_ledger *ledger, uint32_t message, bool kept);
-void sim_ledger_revived(struct sim_ledger *ledger, uint32_t message, uint32_t key_rows);
+void sim_ledger_revived(struct sim_ledger *ledger, uint32_t message);
 void sim_ledger_discarded(struct sim_ledger *ledger, uint32_t message);
 
 void sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session,

@@ -185,7 +185,7 @@ revive(struct sim_store *store, uint32_t message)
 	store->parked[message].due_us = 0;
 	store->excess++;
 	store->counts.revived++;
-	sim_ledger_revived(store->ledger, message, store->chain_rows[chain]);
+	sim_ledger_revived(store->ledger, message);
 }
 
 static uint32_t

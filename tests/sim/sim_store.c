@@ -200,7 +200,7 @@ open_interval(struct sim_store *store)
 /* One row of the log into the batch; false when it is too much for this fetch. */
 static bool
 read_row(struct sim_store *store, struct sim_session *session, const struct ob_fetch *fetch,
-	 struct ob_batch *batch, int32_t at, uint64_t *bytes, uint32_t *count)
+	 struct ob_batch *batch, int32_t at, uint8_t replay, uint64_t *bytes, uint32_t *count)
 {
 	uint32_t message = store->order[at];
 	const struct sim_message *it = &store->plot->messages[message];
@@ -216,6 +216,7 @@ read_row(struct sim_store *store, struct sim_session *session, const struct ob_f
 		return false;
 	sim_store_row(store, message, row);
 	row->ordinal = ++session->ordinals;
+	row->replayed = replay != 0;
 	if (it->deliver_at_us > store->now_us)
 		row->due_in_ms = (it->deliver_at_us - store->now_us) / 1000 + 1;
 	*bytes += it->bytes;
@@ -235,7 +236,7 @@ read_until(struct sim_store *store, struct sim_session *session, const struct ob
 			(*cursor)++;
 			continue;
 		}
-		if (!read_row(store, session, fetch, batch, *cursor, bytes, count))
+		if (!read_row(store, session, fetch, batch, *cursor, replay, bytes, count))
 			return false;
 		session->entries[session->ordinals] =
 		    (struct sim_entry){.at = (uint16_t)*cursor, .replay = replay};

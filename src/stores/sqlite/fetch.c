@@ -159,6 +159,7 @@ row_take(struct log_read *read, sqlite3_stmt *statement, int64_t seq, uint64_t o
 	if (code != OB_OK)
 		return code;
 	row->message = message;
+	row->replayed = ob_reading_replays(&store->reading);
 	row->ordinal = ob_reading_add(&store->reading, seq);
 	if (row->ordinal == 0)
 		return ob_error_set(error, OB_LIMIT, "%s: too many messages are open", store->name);

@@ -182,7 +182,7 @@ row_add(struct world *w, struct ob_batch *batch, const char *word)
 	struct ob_row *row = ob_batch_add(batch);
 	bool parked = *word == '*';
 	const char *name = parked ? word + 1 : word;
-	size_t size = strcspn(name, "/+!");
+	size_t size = strcspn(name, "/+!~");
 	const char *mark = name + size;
 	struct ob_bytes id = {.data = name, .size = size};
 
@@ -203,6 +203,8 @@ row_add(struct world *w, struct ob_batch *batch, const char *word)
 		row->due_in_ms = strtoll(mark + 1, NULL, 10) * 1000;
 	} else if (*mark == '!') {
 		row->oversize_bytes = 1 << 30;
+	} else if (*mark == '~') {
+		row->replayed = true;
 	}
 }
 

@@ -247,7 +247,7 @@ test_a_run_goes_back_behind_a_dead_head(void **state)
 	world_expect(w, "settle 0 bury:1 back:2 back:3\nfetch\n");
 }
 
-/* Past its quota a key's messages get one try each, once the store has confirmed that it is full. */
+/* Past its quota a key's messages are dead without a try: P3 forbids to send them before those that wait. */
 static void
 test_quota_of_a_key(void **state)
 {
@@ -261,12 +261,40 @@ test_quota_of_a_key(void **state)
 	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 2};
 	world_start(w);
 	world_fetched(w, "a3 b4");
-	world_wait(w, 100);
-	world_expect(w, "fetch\nsubmit b4\nsubmit a3\n");
+	world_expect(w, "fetch\nsubmit b4\n");
 	world_receipt(w, "b4", OB_FATE_SENT);
-	world_receipt(w, "a3", OB_FATE_RETRY);
 	world_wait(w, 100);
-	world_expect(w, "settle 2 dead:3/1\n");
+	world_expect(w, "settle 2 dead:3\n");
+	world_settled(w, OB_OK);
+	/* When one of them is done there is room for the next. */
+	world_fetched(w, "*a1/1 a5 a6");
+	world_receipt(w, "a1", OB_FATE_SENT);
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsubmit a1/2\nsettle 4 unpark:1/1 behind:5 dead:6\n");
+}
+
+/* A count that a replay may have made too high kills nothing; nor does a recipient that is down. */
+static void
+test_quota_of_a_key_is_looked_at_again(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.quotas.parked_rows_of_key = 2;
+	w->acquired.parked_rows = 1;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 1};
+	world_start(w);
+	world_fetched(w, "a2~ a3");
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsettle 1 behind:2\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "acquire\n");
+	w->acquired.goes_on = true;
+	w->acquired.parked_rows = w->lanes[0].rows = 2;
+	world_acquired(w, OB_OK);
+	world_expect(w, "settle 2 dead:3\n");
 }
 
 static void
@@ -302,6 +330,7 @@ main(void)
 	    STORY(test_full_window_parks_what_blocks_it),
 	    STORY(test_a_run_goes_back_behind_a_dead_head),
 	    STORY(test_quota_of_a_key),
+	    STORY(test_quota_of_a_key_is_looked_at_again),
 	    cmocka_unit_test(test_config),
 	};
 

@@ -4,7 +4,9 @@
 DO $$
 DECLARE
     role_name text;
+    role_before text := current_setting('role');
     may_create boolean;
+    owner_serves boolean := false;
 BEGIN
     SELECT {roles} AND (rolsuper OR rolcreaterole) INTO may_create FROM pg_roles WHERE rolname = current_user;
     FOREACH role_name IN ARRAY ARRAY['outbox_owner', 'outbox_app', 'outbox_relay', 'outbox_monitor'] LOOP
@@ -16,20 +18,34 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    IF may_create AND NOT pg_has_role(current_user, 'outbox_owner', 'MEMBER') THEN
-        EXECUTE format('GRANT outbox_owner TO %I', current_user);
+    IF may_create THEN
+        BEGIN
+            -- Who has made a role may give it away, but is not yet a member that can act as it (since version 16).
+            EXECUTE format('GRANT outbox_owner TO %I', current_user);
+        EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN
+            NULL; -- another administrator has made it
+        END;
+    END IF;
+    IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_owner') THEN
+        BEGIN
+            -- No function tells in every version whether this is allowed.
+            PERFORM set_config('role', 'outbox_owner', true);
+            PERFORM set_config('role', role_before, true);
+            owner_serves := true;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{schema_name}') THEN
-        IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_owner'
-                               AND pg_has_role(current_user, oid, 'MEMBER')) THEN
+        IF owner_serves THEN
             CREATE SCHEMA {schema} AUTHORIZATION outbox_owner;
         ELSE
             CREATE SCHEMA {schema};
         END IF;
     END IF;
     -- What is made from here on belongs to the schema's owner, so that no function runs with more rights than that.
-    IF EXISTS (SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner WHERE n.nspname = '{schema_name}'
-               AND r.rolname = 'outbox_owner' AND pg_has_role(current_user, r.oid, 'MEMBER')) THEN
+    IF owner_serves AND EXISTS (SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+                                WHERE n.nspname = '{schema_name}' AND r.rolname = 'outbox_owner') THEN
         PERFORM set_config('role', 'outbox_owner', true);
     END IF;
 END
@@ -192,12 +208,13 @@ CREATE TABLE {schema}.dead (
 CREATE INDEX dead_held ON {schema}.dead (subscription, lane) WHERE holds_key;
 
 -- Writes a message in the caller's transaction and returns its id. It has the caller's rights, and does what an INSERT does.
+-- Every name has its schema, since the search path is the caller's; setting one would make each call slower.
 CREATE FUNCTION {schema}.publish(topic text, payload text DEFAULT NULL, partition_key text DEFAULT NULL,
     type text DEFAULT NULL, headers jsonb DEFAULT NULL, deliver_after timestamptz DEFAULT NULL,
     content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    made uuid := coalesce(publish.id, gen_random_uuid());
+    made pg_catalog.uuid := coalesce(publish.id, pg_catalog.gen_random_uuid());
 BEGIN
     INSERT INTO {schema}.message (id, topic, partition_key, type, payload, content_type, headers, deliver_after)
     VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,
@@ -210,7 +227,7 @@ CREATE FUNCTION {schema}.publish(topic text, payload jsonb, partition_key text D
     content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    RETURN {schema}.publish(publish.topic, publish.payload::text, publish.partition_key, publish.type, publish.headers,
+    RETURN {schema}.publish(publish.topic, publish.payload::pg_catalog.text, publish.partition_key, publish.type, publish.headers,
                             publish.deliver_after, publish.content_type, publish.id);
 END
 $$;
@@ -219,7 +236,7 @@ CREATE FUNCTION {schema}.publish(topic text, payload json, partition_key text DE
     content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    RETURN {schema}.publish(publish.topic, publish.payload::text, publish.partition_key, publish.type, publish.headers,
+    RETURN {schema}.publish(publish.topic, publish.payload::pg_catalog.text, publish.partition_key, publish.type, publish.headers,
                             publish.deliver_after, publish.content_type, publish.id);
 END
 $$;
@@ -228,7 +245,7 @@ CREATE FUNCTION {schema}.publish(topic text, payload bytea, partition_key text D
     content_type text DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    made uuid := coalesce(publish.id, gen_random_uuid());
+    made pg_catalog.uuid := coalesce(publish.id, pg_catalog.gen_random_uuid());
 BEGIN
     INSERT INTO {schema}.message (id, topic, partition_key, type, payload_bytes, content_type, headers, deliver_after)
     VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,

@@ -116,6 +116,38 @@ next_event(struct bench *bench, struct ob_event *event, struct ob_receipt *recei
 	return true;
 }
 
+/* malloc and its kin are wrapped: what the engine allocates while it steps is counted. */
+static volatile bool stepping;
+static volatile unsigned long allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *
+__wrap_malloc(size_t size)
+{
+	allocations += stepping;
+	return __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+	allocations += stepping;
+	return __real_calloc(count, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	allocations += stepping;
+	return __real_realloc(old, size);
+}
+
 static void
 run(struct bench *bench)
 {
@@ -126,7 +158,9 @@ run(struct bench *bench)
 	int64_t renewed_ms = 0;
 
 	for (;;) {
+		stepping = true;
 		ob_engine_step(bench->engine, &event, &actions);
+		stepping = false;
 		take_actions(bench, &actions);
 		if (next_event(bench, &event, receipts))
 			continue;
@@ -163,8 +197,8 @@ main(int argc, char **argv)
 	run(&bench);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-	printf("engine: %llu messages, %llu keys, %.1f million a second\n",
-	       (unsigned long long)bench.total, (unsigned long long)bench.keys,
+	printf("engine: %llu messages, %llu keys, %lu allocations, %.1f million a second\n",
+	       (unsigned long long)bench.total, (unsigned long long)bench.keys, allocations,
 	       (double)bench.total / seconds / 1e6);
 	ob_engine_free(bench.engine);
 	while (bench.free_count > 0)

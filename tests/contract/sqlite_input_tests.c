@@ -274,10 +274,14 @@ every_connection_may_insert(void **state)
 	sqlite_test_run(db, "INSERT INTO outbox_message (topic, headers, deliver_after)"
 			    " VALUES ('t', '{}', '2030-01-01T00:00:00.000Z')");
 	assert_int_equal(sqlite_test_number(db, "SELECT length(id) FROM outbox_message"), 36);
-	assert_int_equal(sqlite_test_number(db,
-					    "SELECT id GLOB '*-*-4*-[89ab]*-*' AND id = lower(id)"
-					    " FROM outbox_message"),
-			 1);
+	/* RFC 9562: the version, the variant, and the milliseconds since 1970. */
+	assert_int_equal(
+	    sqlite_test_number(db, "SELECT id GLOB '*-*-7*-[89ab]*-*' AND length(id) = 36 AND"
+				   " id = lower(id) AND replace(substr(id, 1, 13), '-', '') BETWEEN"
+				   " printf('%012x', (strftime('%s', 'now') - 60) * 1000) AND"
+				   " printf('%012x', (strftime('%s', 'now') + 60) * 1000)"
+				   " FROM outbox_message"),
+	    1);
 	sqlite3_close(db);
 }
 

@@ -3,12 +3,15 @@
 -- number out again. The payload stands last, so that a large one does not have to be read past.
 -- Only functions that every connection allows are used (json_valid() is refused with trusted_schema=OFF),
 -- so what stands between the braces of the headers is looked at when they are sent.
+-- An id that is not given is a UUID of version 7 (RFC 9562): milliseconds since 1970, then chance.
 -- The names of the constraints are what the application is told when an insert is refused.
 CREATE TABLE outbox_message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL DEFAULT (lower(
-        hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' ||
-        substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))
+    id TEXT NOT NULL DEFAULT (lower(printf('%08x-%04x-7%s-%s%s-%s',
+        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 16,
+        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) & 65535,
+        substr(hex(randomblob(2)), 2), substr('89ab', 1 + (random() & 3), 1), substr(hex(randomblob(2)), 2),
+        hex(randomblob(6)))))
         CONSTRAINT "outbox: id must be text of 1 to 255 bytes"
         CHECK (typeof(id) = 'text' AND length(CAST(id AS BLOB)) BETWEEN 1 AND 255),
     topic TEXT NOT NULL

@@ -67,14 +67,13 @@ def pause_and_resume(it):
 def migration():
     """Killed in the middle of a migration: the next one finds the database as it was, and does it."""
     with world() as it:
-        fresh = it.directory / "fresh.db"
+        it.database = it.database.another()
         log = it.directory / "crash.log"
-        killed = subprocess.run([str(it.program), "init", f"sqlite:{fresh}"], capture_output=True, check=False, timeout=30,
+        killed = subprocess.run([str(it.program), "init", it.url], capture_output=True, check=False, timeout=30,
                                 env={"OB_CRASH_AT": "C12", "OB_CRASH_LOG": str(log), "PATH": "/usr/bin:/bin"})
         check(killed.returncode == -signal.SIGKILL, f"it ended by {killed.returncode}")
         check(log.read_text().split()[0] == "C12", "it died elsewhere")
-        it.run("init", f"sqlite:{fresh}")
-        it.path = fresh
+        it.run("init", it.url)
         it.receive()
         it.write()
         relay = it.relay()

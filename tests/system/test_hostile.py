@@ -17,7 +17,7 @@ from world import BUILD, wait_for, world  # noqa: E402
 
 def fill(it, count, keys=7):
     """Messages m0, m1, ... that are committed before any relay runs."""
-    connection = sqlite3.connect(it.path, timeout=20)
+    connection = sqlite3.connect(it.database.path, timeout=20)
     for number in range(count):
         key = f"k{number % keys}"
         connection.execute("INSERT INTO outbox_message (id, topic, partition_key, payload) VALUES (?, 'orders', ?, ?)",
@@ -57,7 +57,7 @@ def lock_beyond_the_lease():
         fill(it, 10)
         relay = it.relay()
         wait_for(lambda: len(it.recipient.accepted()) == 10, 10, "the first messages")
-        holder = sqlite3.connect(it.path, timeout=20, isolation_level=None)
+        holder = sqlite3.connect(it.database.path, timeout=20, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         wait_for(lambda: "lease_over" in relay.log() or "busy" in relay.log(), 6, "the relay to say that it is held up")
         holder.execute("INSERT INTO outbox_message (id, topic, payload) VALUES ('late', 'orders', ?)",
@@ -74,7 +74,7 @@ def status_names_the_parked():
         it.receive(decide=lambda _, key, number: 500 if key == "k1" else 200)
         fill(it, 14)
         it.relay("--park-after", "50ms")
-        wait_for(lambda: it.query("SELECT 1 FROM outbox_parked"), 10, "a parked message")
+        wait_for(lambda: it.database.query("SELECT 1 FROM outbox_parked"), 10, "a parked message")
         shown = json.loads(it.run("status", it.url, "--json"))["subscriptions"][0]
         check("next try" in shown["why"], f"why: {shown['why']}")
         check("--place parked" in shown["mend"], f"mend: {shown['mend']}")
@@ -107,7 +107,7 @@ def file_sink_spares_databases():
     """Lines are not written behind a database, where SQLite would overwrite what counts as delivered."""
     with world(build=BUILD) as it:
         fill(it, 3)
-        relay = it.relay("--until-idle", sink=f"file:{it.path}")
+        relay = it.relay("--until-idle", sink=f"file:{it.database.path}")
         check(relay.wait(10) == 3, relay.log())
         check("SQLite database" in relay.log(), relay.log())
 

@@ -1,14 +1,15 @@
 """One world for a case: a directory, a database, writers, a recipient, and relays that are started and killed."""
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
 
+import databases
 from checker import check_promises
 from recipient import Recipient
 from tap import check
@@ -72,19 +73,18 @@ class Relay:
 
 
 class World:
-    def __init__(self, directory, build=CRASH_BUILD, journal="wal"):
+    """`database` are options of the kind that this run is about; see databases.py."""
+
+    def __init__(self, directory, build=CRASH_BUILD, **database):
         self.directory, self.program = directory, build / "outbox"
-        self.path = directory / "shop.db"
-        self.relays, self.recipient, self.writers = [], None, None
+        self.relays, self.recipient, self.writers, self.database = [], None, None, None
         check(self.program.exists(), f"{self.program} is not built")
-        with contextlib.closing(sqlite3.connect(self.path)) as connection:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
-            connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, what TEXT)")
+        self.database = databases.make(directory, **database)
         self.run("init", self.url)
 
     @property
     def url(self):
-        return f"sqlite:{self.path}"
+        return self.database.url
 
     def run(self, *command, status=0):
         done = subprocess.run([str(self.program), *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True,
@@ -97,7 +97,7 @@ class World:
         return self.recipient
 
     def write(self, **options):
-        self.writers = Writers(self.path, **options).start()
+        self.writers = Writers(self.database, **options).start()
         return self.writers
 
     def relay(self, *options, crash_at=None, lease="1s", sink=None):
@@ -107,12 +107,12 @@ class World:
         self.relays.append(relay)
         return relay
 
-    def query(self, statement, *values):
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)) as connection:
-            return connection.execute(statement, values).fetchall()
-
     def dead_ids(self):
-        return {row[0] for row in self.query("SELECT id FROM outbox_dead")}
+        return {row[0] for row in self.database.query(f"SELECT id FROM {self.database.table('dead')}")}
+
+    def status(self):
+        """The subscription as another process sees it."""
+        return json.loads(self.run("status", self.url, "--json"))["subscriptions"][0]
 
     def all_arrived(self, but=frozenset()):
         wanted = {message_id for message_id, _, _ in self.writers.committed} - set(but)
@@ -134,6 +134,8 @@ class World:
             self.writers.stopping.set()
         if self.recipient is not None:
             self.recipient.down()
+        if self.database is not None:
+            self.database.end()
 
 
 @contextlib.contextmanager

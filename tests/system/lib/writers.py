@@ -1,17 +1,20 @@
 """Application processes, as threads with connections of their own, that keep a log of what they committed and rolled back."""
 import json
 import random
-import sqlite3
 import threading
 import time
 import uuid
+
+from databases import Gone
+
+BACK_S = 60  # for a server that was away
 
 
 class Writers:
     """Each writer has keys of its own, so the order in which it commits a key's messages is the key's order."""
 
-    def __init__(self, path, count=2, pause_s=0.004, keys=8, seed=1, padding=0):
-        self.path, self.pause_s, self.keys, self.padding = path, pause_s, keys, padding
+    def __init__(self, database, count=2, pause_s=0.004, keys=8, seed=1, padding=0):
+        self.database, self.pause_s, self.keys, self.padding = database, pause_s, keys, padding
         self.lock = threading.Lock()
         self.committed, self.rolled_back, self.failures = [], set(), []
         self.slowest_s = 0.0
@@ -33,8 +36,7 @@ class Writers:
 
     def _write(self, writer, rng):
         try:
-            connection = sqlite3.connect(self.path, timeout=20, isolation_level=None)
-            connection.execute("PRAGMA synchronous = OFF")
+            connection = self.database.writer()
             numbers = [0] * self.keys
             while not self.stopping.is_set():
                 self._transaction(connection, writer, rng, numbers)
@@ -43,6 +45,34 @@ class Writers:
         except Exception as failure:  # told by stop()
             self.failures.append(repr(failure))
 
+    def _commits(self, connection, rng, messages):
+        """Whether the messages and their order are committed, or rolled back; found out if the connection broke."""
+        order, committing = messages[0][0], False
+        try:
+            connection.begin()
+            connection.order(order)
+            for message_id, key, number in messages:
+                connection.insert(message_id, key, json.dumps({"key": key, "number": number, "padding": "x" * self.padding}))
+            if rng.random() < 0.2:
+                connection.rollback()
+                return False
+            committing = True
+            connection.commit()
+            return True
+        except Gone:
+            return committing and self._has_order(connection, order)
+
+    @staticmethod
+    def _has_order(connection, order):
+        until = time.monotonic() + BACK_S
+        while True:
+            try:
+                return connection.has_order(order)
+            except Gone:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
     def _transaction(self, connection, writer, rng, numbers):
         after, messages = list(numbers), []
         for _ in range(rng.randint(1, 3)):
@@ -50,17 +80,10 @@ class Writers:
             after[key] += 1
             messages.append((str(uuid.UUID(int=rng.getrandbits(128), version=4)), f"w{writer}-k{key}", after[key]))
         began = time.monotonic()
-        connection.execute("BEGIN IMMEDIATE")
-        for message_id, key, number in messages:
-            payload = json.dumps({"key": key, "number": number, "padding": "x" * self.padding})
-            connection.execute("INSERT INTO outbox_message (id, topic, partition_key, payload) VALUES (?, 'orders', ?, ?)",
-                               (message_id, key, payload))
-        if rng.random() < 0.2:
-            connection.execute("ROLLBACK")
+        if not self._commits(connection, rng, messages):
             with self.lock:
                 self.rolled_back.update(message_id for message_id, _, _ in messages)
             return
-        connection.execute("COMMIT")
         numbers[:] = after
         with self.lock:
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)

@@ -1,11 +1,15 @@
 /*
  * An HTTP receiver that does next to nothing, so that benchmarks measure the sender: one thread,
- * epoll, keep-alive, answers 204 to every request. With --log it notes which message arrived when.
+ * epoll, keep-alive, answers 204 to every request. With --log it notes which message arrived when,
+ * with --lines what arrived.
  *
  * usage: bench-receiver [--port N] [--port-file FILE] [--work-us N] [--log FILE] [--count N]
+ *                       [--lines FILE]
  *
  * --work-us burns that much CPU for each request, for a receiver that is slower than any sender.
  * --log     writes "<webhook-id> <CLOCK_MONOTONIC ns>" for each request, at the end.
+ * --lines   appends "<webhook-id> <first line of the body>" once a request is there as a whole, and
+ *           answers only then; a request may have 60 KiB.
  * --count   ends after so many requests; else SIGTERM ends it. Prints "<requests> <seconds from
  * first to last>".
  */
@@ -45,6 +49,7 @@ static struct {
 	uint64_t count_max, count;
 	int64_t first_ns, last_ns;
 	const char *log_path;
+	FILE *lines;
 	struct arrival *arrivals;
 	size_t arrival_capacity;
 } state;
@@ -126,6 +131,20 @@ arrival_note(const char *head, const char *end)
 	arrival->at_ns = state.last_ns;
 }
 
+static void
+line_note(const char *head, const char *body, size_t body_size)
+{
+	size_t id_size = 0;
+	const char *id = header_find(head, body - 2, "webhook-id", &id_size);
+	const char *eol = memchr(body, '\n', body_size);
+
+	if (eol != NULL)
+		body_size = (size_t)(eol - body);
+	if (fprintf(state.lines, "%.*s %.*s\n", (int)id_size, id != NULL ? id : "", (int)body_size,
+		    body) < 0)
+		die("--lines");
+}
+
 /* Deals with one request at the start of the buffer. False when its head is not there yet. */
 static bool
 request_take(struct connection *c)
@@ -140,6 +159,11 @@ request_take(struct connection *c)
 	const char *length = header_find(c->bytes, end + 2, "content-length", &size);
 	if (length != NULL)
 		body = strtoul(length, NULL, 10);
+	if (state.lines != NULL) {
+		if (c->used - head_size < body)
+			return false;
+		line_note(c->bytes, c->bytes + head_size, body);
+	}
 	arrival_note(c->bytes, end + 2);
 	for (int64_t until = now_ns() + state.work_ns; state.work_ns > 0 && now_ns() < until;)
 		;
@@ -218,7 +242,13 @@ serve(int listener)
 		die("epoll");
 	while (!stopping && (state.count_max == 0 || state.count < state.count_max)) {
 		struct epoll_event events[64];
-		int n = epoll_wait(epoll, events, 64, 1000);
+		int n = epoll_wait(epoll, events, 64, state.lines != NULL ? 0 : 1000);
+
+		/* Whoever follows the lines need not wait once there is nothing else to do. */
+		if (n == 0 && state.lines != NULL) {
+			fflush(state.lines);
+			n = epoll_wait(epoll, events, 64, 1000);
+		}
 
 		for (int i = 0; i < n; i++) {
 			struct connection *c = events[i].data.ptr;
@@ -250,10 +280,13 @@ log_write(void)
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"port", required_argument, NULL, 'p'},    {"port-file", required_argument, NULL, 'f'},
-	    {"work-us", required_argument, NULL, 'w'}, {"log", required_argument, NULL, 'l'},
-	    {"count", required_argument, NULL, 'c'},   {0}};
+	static const struct option options[] = {{"port", required_argument, NULL, 'p'},
+						{"port-file", required_argument, NULL, 'f'},
+						{"work-us", required_argument, NULL, 'w'},
+						{"log", required_argument, NULL, 'l'},
+						{"count", required_argument, NULL, 'c'},
+						{"lines", required_argument, NULL, 'b'},
+						{0}};
 	struct sigaction term = {.sa_handler = on_term};
 	const char *port_file = NULL;
 	int port = 0;
@@ -272,6 +305,11 @@ main(int argc, char **argv)
 		case 'l':
 			state.log_path = optarg;
 			break;
+		case 'b':
+			state.lines = fopen(optarg, "a");
+			if (state.lines == NULL)
+				die(optarg);
+			break;
 		case 'c':
 			state.count_max = strtoull(optarg, NULL, 10);
 			break;
@@ -285,6 +323,8 @@ main(int argc, char **argv)
 	serve(listen_on(port, port_file));
 	if (state.log_path != NULL)
 		log_write();
+	if (state.lines != NULL && fclose(state.lines) != 0)
+		die("--lines");
 	printf("%llu %.6f\n", (unsigned long long)state.count,
 	       (double)(state.last_ns - state.first_ns) / 1e9);
 	return 0;

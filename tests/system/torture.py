@@ -2,12 +2,13 @@
 """Writers that do their worst to a database, readers that are killed and moved meanwhile, if asked the server killed too; then the
 writers' own table against what the recipient received, in order: P1 to P4.
 
-usage: torture.py [--database postgres[-VERSION]] [--reader relay|reference|WRONG] [--messages N] [--seconds S] [--kill-readers S]
-                  [--kill-server S] [--writers N] [--keys N] [--large PERMILLE] [--lazy PERMILLE] [--no-stranger]
-                  [--set NAME=VALUE] [--patience S] [--seed N]      environment: OUTBOX_BUILD
+usage: torture.py [--database postgres[-VERSION]|pgbouncer] [--reader relay|reference|WRONG] [--relays N] [--relay-option WORD]...
+                  [--messages N] [--seconds S] [--kill-readers S] [--kill-server S] [--writers N] [--keys N] [--large PERMILLE]
+                  [--lazy PERMILLE] [--no-stranger] [--set NAME=VALUE]... [--patience S] [--seed N]      environment: OUTBOX_BUILD
 
-`--reader` is the product by default; `reference` is lib/reading.py, and WRONG one of the readers there that must be caught. Readers are
-killed every S seconds or so, and some only stopped for a while; the server by an immediate shutdown or by SIGKILL.
+`--reader` is the product by default, N relays to one recipient over HTTP; `reference` is lib/reading.py, and WRONG one of the readers there
+that must be caught. Readers are killed every S seconds or so, some only told to end or stopped for a while; the server by an immediate
+shutdown or by SIGKILL. Writers always go to the server itself.
 """
 import argparse
 import json
@@ -26,17 +27,21 @@ sys.path.insert(0, str(HERE / "lib"))
 import pq  # noqa: E402
 import reading  # noqa: E402
 from oracle import Oracle  # noqa: E402
+from servers.pgbouncer import PgBouncer  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from world import BUILD, wait_for  # noqa: E402
 
+OUTBOX = BUILD / "outbox"
+RECEIVER = BUILD / "bench" / "bench-receiver"
 WRITERS = BUILD / "tests" / "system" / "torture" / "torture-writers"
 
 
 class PostgresGround:
     """A server of one's own, the tables of the writers, and the transaction of a stranger that is open throughout."""
 
-    def __init__(self, version, settings):
+    def __init__(self, version, settings, behind_proxy=False):
         self.server = Postgres(version, settings).start()
+        self.front = PgBouncer(self.server).start() if behind_proxy else self.server
         self.ending = threading.Event()
 
     def script(self, name):
@@ -68,6 +73,10 @@ class PostgresGround:
     def url(self):
         return self.server.url
 
+    @property
+    def readers_url(self):
+        return self.front.url
+
     def truth(self):
         with self.server.connect() as ask:
             return ask("SELECT key, number, nonces FROM torture.account")
@@ -78,10 +87,74 @@ class PostgresGround:
 
     def end(self):
         self.ending.set()
+        if self.front is not self.server:
+            self.front.remove()
         self.server.remove()
 
 
-GROUNDS = {"postgres": PostgresGround}
+def ground_of(options):
+    kind, _, version = options.database.partition("-")
+    settings = dict(it.split("=", 1) for it in options.set)
+    return PostgresGround(version or None, settings, behind_proxy=kind == "pgbouncer")
+
+
+class RelayReaders:
+    """The product: relays of one subscription, which send to one recipient."""
+    window = 256
+
+    def __init__(self, ground, directory, options):
+        self.ground, self.directory, self.options = ground, directory, options
+        self.log, self.relays, self.stopped, self.logs = directory / "receipts", [], None, []
+        subprocess.run([str(OUTBOX), "init", ground.url, "--quiet"], check=True, stdin=subprocess.DEVNULL)
+        port = directory / "port"
+        self.recipient = subprocess.Popen([str(RECEIVER), "--port-file", port, "--lines", self.log], stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.DEVNULL)
+        self.sink = f"http://127.0.0.1:{wait_for(lambda: port.exists() and port.read_text().strip(), 10, 'the recipient')}/"
+        for _ in range(options.relays):
+            self.start()
+
+    def start(self):
+        path = self.directory / f"relay-{len(self.logs)}.log"
+        self.logs.append(path)
+        with open(path, "wb") as log:
+            self.relays.append(subprocess.Popen(
+                [str(OUTBOX), "relay", self.ground.readers_url, "--to", self.sink, "--window", str(self.window), "--lease", "1s",
+                 *self.options.relay_option], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+    def disturb(self, rng):
+        self.check()
+        if self.stopped is not None:
+            self.stopped.send_signal(signal.SIGCONT)
+            self.stopped = None
+        relay, how = rng.choice(self.relays), rng.random()
+        if how < 0.25:
+            relay.send_signal(signal.SIGSTOP)  # until the next time, which is longer than a lease
+            self.stopped = relay
+            return 1
+        self.relays.remove(relay)
+        relay.send_signal(signal.SIGTERM if how < 0.4 else signal.SIGKILL)
+        relay.wait(30)
+        self.start()
+        return 1
+
+    def calm(self):
+        if self.stopped is not None:
+            self.stopped.send_signal(signal.SIGCONT)
+            self.stopped = None
+
+    def check(self):
+        for relay in self.relays:
+            if relay.poll() is not None:
+                raise RuntimeError(f"a relay ended by itself with {relay.returncode}:\n{self.words()}")
+
+    def end(self):
+        self.calm()
+        for process in [*self.relays, self.recipient]:
+            process.kill()
+            process.wait()
+
+    def words(self):
+        return "\n".join(f"-- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in self.logs[-6:])
 
 
 class ReferenceReaders:
@@ -113,6 +186,9 @@ class ReferenceReaders:
         if self.process.poll() is not None:  # it was the old one, or lost to it after the server was away
             self.move()
         return 2
+
+    def calm(self):
+        """Disturbs no more."""
 
     def check(self):
         if self.process.poll() is not None:
@@ -176,12 +252,12 @@ def wait_for_arrival(readers, follower, wanted, patience_s):
 
 def torture(options, directory):
     """Returns (what is broken, what was done)."""
-    kind, _, version = options.database.partition("-")
-    settings = dict(it.split("=", 1) for it in options.set)
-    rng, ground, readers, writers = random.Random(options.seed), GROUNDS[kind](version or None, settings), None, None
+    rng, ground, readers, writers = random.Random(options.seed), ground_of(options), None, None
     try:
-        wrong = None if options.reader in ("relay", "reference") else options.reader
-        readers = ReferenceReaders(ground, directory, wrong)
+        if options.reader == "relay":
+            readers = RelayReaders(ground, directory, options)
+        else:
+            readers = ReferenceReaders(ground, directory, None if options.reader == "reference" else options.reader)
         ground.prepare(options.keys, not options.no_stranger)
         began = time.monotonic()
         writers = subprocess.Popen(
@@ -190,6 +266,7 @@ def torture(options, directory):
                                 options.seed)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         kills = disturb_until(lambda: writers.poll() is not None, options, ground, readers, rng)
+        readers.calm()
         wrote = time.monotonic() - began
         if writers.returncode != 0:
             raise RuntimeError(f"the writers ended with {writers.returncode}")
@@ -214,6 +291,8 @@ def options_of(words):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", default="postgres")
     parser.add_argument("--reader", default="relay", choices=["relay", "reference", *reading.WRONG])
+    parser.add_argument("--relays", type=int, default=2)
+    parser.add_argument("--relay-option", action="append", default=[])
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--kill-readers", type=float, default=2)

@@ -9,11 +9,12 @@ import pathlib
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "system" / "lib"))
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = pathlib.Path(os.environ.get("OUTBOX_BUILD", ROOT / "build")).resolve()
@@ -80,32 +81,8 @@ def receiver(directory, *options):
         yield f"http://127.0.0.1:{port}/", child
 
 
-def database(directory, name, messages=0, batch=1000):
-    """A database with an outbox in WAL mode and so many messages of 300 bytes in it."""
-    path = directory / name
-    run(OUTBOX, "init", f"sqlite:{path}")
-    if messages:
-        fill(path, messages, batch)
-    return path
-
-
-def fill(path, messages, batch=1000):
-    batch = min(batch, messages)
-    run(WRITER, path, "--count", messages // batch, "--batch", batch, "--synchronous", "off")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def relay(path, sink, *options):
-    return [OUTBOX, "relay", f"sqlite:{path}", "--to", sink, "--log-level", "warn", *options]
-
-
-def checkpoint_of(path, subscription="default"):
-    """How far the subscription has come, read as anyone may."""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        row = connection.execute("SELECT position FROM outbox_checkpoint WHERE subscription = ?",
-                                 (subscription,)).fetchone()
-        return row[0] if row else 0
+def relay(database, sink, *options):
+    return [OUTBOX, "relay", database.url, "--to", sink, "--log-level", "warn", *options]
 
 
 def memory_kib(pid, field="VmRSS"):
@@ -117,6 +94,11 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
         fields = stat.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as list_of:
+        return [int(word) for word in list_of.read().split()]
 
 
 def percentile(values, p):

@@ -12,6 +12,7 @@ RUNS = [
     ["writers", "--rounds", "1", "--seconds", "0.5", "--backlog", "20000"],
     ["backlog", "--messages", "100000", "--small", "50000", "--rounds", "1"],
     ["footprint", "--idle", "1"],
+    ["insert", "--rounds", "1", "--seconds", "1"],
     ["engine", "--messages", "100000"],
 ]
 DEADLINE_S = 120

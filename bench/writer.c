@@ -1,9 +1,9 @@
 /*
- * An application that writes orders and their messages to SQLite, for benchmarks.
+ * An application that writes orders and their messages to a database, for benchmarks.
  *
- * usage: bench-writer DATABASE [--count N | --seconds S] [--rate N] [--batch N] [--keys N]
+ * usage: bench-writer URL [--count N | --seconds S] [--rate N] [--batch N] [--keys N]
  * [--payload BYTES]
- *                     [--synchronous normal|full|off] [--log FILE]
+ *                     [--synchronous WORD] [--log FILE]
  *
  * Each transaction updates the key's row in `account` and inserts --batch messages of topic
  * "bench". With --rate it begins so many transactions a second, else as many as it can. --log
@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,19 +21,25 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ID_SIZE 48
+#include "writer.h"
+
+#ifdef HAVE_POSTGRES
+static const struct writer_driver *const drivers[] = {&writer_sqlite, &writer_postgres};
+#else
+static const struct writer_driver *const drivers[] = {&writer_sqlite};
+#endif
 
 static struct {
-	sqlite3 *db;
-	sqlite3_stmt *begin, *update, *insert, *commit;
+	const struct writer_driver *driver;
+	struct writer_message *messages;
 	uint64_t count, keys;
 	double seconds, rate;
 	uint32_t batch;
 	size_t payload_size;
-	const char *synchronous, *log_path;
+	const char *url, *synchronous, *log_path;
 	FILE *log;
 	char *payload;
-} state = {.keys = 1000, .batch = 1, .payload_size = 300, .synchronous = "normal"};
+} state = {.keys = 1000, .batch = 1, .payload_size = 300};
 
 static int64_t
 now_ns(void)
@@ -48,62 +53,15 @@ now_ns(void)
 static void
 die(const char *what)
 {
-	fprintf(stderr, "bench-writer: %s: %s\n", what,
-		state.db != NULL ? sqlite3_errmsg(state.db) : strerror(errno));
+	fprintf(stderr, "bench-writer: %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
 static void
-execute(const char *sql)
+id_make(char id[48], uint64_t transaction, uint32_t row)
 {
-	if (sqlite3_exec(state.db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		die(sql);
-}
-
-static sqlite3_stmt *
-prepare(const char *sql)
-{
-	sqlite3_stmt *statement;
-
-	if (sqlite3_prepare_v3(state.db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) !=
-	    SQLITE_OK)
-		die(sql);
-	return statement;
-}
-
-static void
-step(sqlite3_stmt *statement)
-{
-	if (sqlite3_step(statement) != SQLITE_DONE)
-		die(sqlite3_sql(statement));
-	sqlite3_reset(statement);
-}
-
-static void
-database_open(const char *path)
-{
-	char pragma[64];
-
-	if (sqlite3_open_v2(path, &state.db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
-		die(path);
-	sqlite3_busy_timeout(state.db, 10000);
-	snprintf(pragma, sizeof(pragma), "PRAGMA synchronous = %s", state.synchronous);
-	execute(pragma);
-	execute(
-	    "CREATE TABLE IF NOT EXISTS account (key INTEGER PRIMARY KEY, changes INTEGER NOT NULL)");
-	state.begin = prepare("BEGIN IMMEDIATE");
-	state.update = prepare("INSERT INTO account (key, changes) VALUES (?1, 1) "
-			       "ON CONFLICT (key) DO UPDATE SET changes = changes + 1");
-	state.insert = prepare("INSERT INTO outbox_message (id, topic, partition_key, payload) "
-			       "VALUES (?1, 'bench', ?2, ?3)");
-	state.commit = prepare("COMMIT");
-}
-
-static void
-id_make(char id[ID_SIZE], uint64_t transaction, uint32_t row)
-{
-	snprintf(id, ID_SIZE, "%08x-0000-7000-8000-%08" PRIx32 "%04x", (unsigned)getpid(),
-		 (uint32_t)transaction, (unsigned)row);
+	snprintf(id, sizeof(state.messages->id), "%08x-0000-7000-8000-%08" PRIx32 "%04x",
+		 (unsigned)getpid(), (uint32_t)transaction, (unsigned)row);
 }
 
 /* One transaction; the order's row is changed before the message is inserted. */
@@ -111,30 +69,22 @@ static int64_t
 transaction_run(uint64_t number)
 {
 	uint64_t key = number % state.keys;
-	char id[ID_SIZE], name[32];
 
-	step(state.begin);
-	sqlite3_bind_int64(state.update, 1, (sqlite3_int64)key);
-	step(state.update);
-	snprintf(name, sizeof(name), "key-%" PRIu64, key);
 	for (uint32_t row = 0; row < state.batch; row++) {
-		if (state.batch > 1)
-			snprintf(name, sizeof(name), "key-%" PRIu64, (number + row) % state.keys);
-		id_make(id, number, row);
-		sqlite3_bind_text(state.insert, 1, id, -1, SQLITE_TRANSIENT);
-		sqlite3_bind_text(state.insert, 2, name, -1, SQLITE_TRANSIENT);
-		sqlite3_bind_text(state.insert, 3, state.payload, (int)state.payload_size,
-				  SQLITE_STATIC);
-		step(state.insert);
+		struct writer_message *message = &state.messages[row];
+
+		id_make(message->id, number, row);
+		snprintf(message->key, sizeof(message->key), "key-%" PRIu64,
+			 state.batch > 1 ? (number + row) % state.keys : key);
 	}
-	step(state.commit);
+	state.driver->transaction(key, state.messages, state.batch);
 	return now_ns();
 }
 
 static void
 log_add(uint64_t number, int64_t at_ns)
 {
-	char id[ID_SIZE];
+	char id[sizeof(state.messages->id)];
 
 	if (state.log == NULL)
 		return;
@@ -217,9 +167,30 @@ arguments_read(int argc, char **argv)
 			exit(2);
 		}
 	}
-	if (optind + 1 != argc || state.keys == 0 || (state.count == 0 && state.seconds <= 0)) {
-		fprintf(stderr, "usage: bench-writer DATABASE --count N | --seconds S [...]\n");
+	if (optind + 1 == argc)
+		state.url = argv[optind];
+	for (size_t i = 0; state.url != NULL && i < sizeof(drivers) / sizeof(drivers[0]); i++)
+		if (strncmp(state.url, drivers[i]->scheme, strlen(drivers[i]->scheme)) == 0)
+			state.driver = drivers[i];
+	if (state.driver == NULL || state.keys == 0 || state.batch == 0 ||
+	    (state.count == 0 && state.seconds <= 0)) {
+		fprintf(stderr, "usage: bench-writer URL --count N | --seconds S [...]\n");
 		exit(2);
+	}
+}
+
+static void
+messages_make(void)
+{
+	state.payload = malloc(state.payload_size + 1);
+	state.messages = calloc(state.batch, sizeof(state.messages[0]));
+	if (state.payload == NULL || state.messages == NULL)
+		die("memory");
+	memset(state.payload, 'x', state.payload_size);
+	state.payload[state.payload_size] = '\0';
+	for (uint32_t row = 0; row < state.batch; row++) {
+		state.messages[row].payload = state.payload;
+		state.messages[row].payload_size = state.payload_size;
 	}
 }
 
@@ -227,21 +198,15 @@ int
 main(int argc, char **argv)
 {
 	arguments_read(argc, argv);
-	state.payload = malloc(state.payload_size + 1);
-	if (state.payload == NULL)
-		die("memory");
-	memset(state.payload, 'x', state.payload_size);
+	messages_make();
 	if (state.log_path != NULL && (state.log = fopen(state.log_path, "w")) == NULL)
 		die(state.log_path);
-	database_open(argv[optind]);
+	state.driver->open(state.url, state.synchronous);
 	write_all();
 	if (state.log != NULL && fclose(state.log) != 0)
 		die(state.log_path);
-	sqlite3_finalize(state.begin);
-	sqlite3_finalize(state.update);
-	sqlite3_finalize(state.insert);
-	sqlite3_finalize(state.commit);
-	sqlite3_close(state.db);
+	state.driver->close();
+	free(state.messages);
 	free(state.payload);
 	return 0;
 }

@@ -19,8 +19,9 @@
  *
  * Threads: start makes two threads for each subscription (one that sends, one that talks to the
  * database) with all signals blocked; nothing in here touches the process's signal handlers. drain,
- * stop, reopen, poke, stats and wait may be called from any thread between start and free, the
- * others from one thread at a time; none from a signal handler.
+ * stop, reopen, poke, stats and wait may be called from any thread between start and free,
+ * ob_callback_answer from any thread at any time, the others from one thread at a time; none from a
+ * signal handler.
  *
  * fork: a child process must not touch a relay that its parent made, nor free it: it has none of
  * its threads, and an open database does not survive a fork. Fork before ob_relay_new, or exec in
@@ -50,24 +51,53 @@ struct ob_relay;
 struct ob_callback_delivery {
 	const struct ob_message *message;
 	uint32_t attempt; /* 1 for the first try */
-	/* To be filled when the answer is not OB_FATE_SENT: a stable reason ("stock_locked"), a
-	   line for people, and how long to wait at least (0: as the policy says). Empty:
-	   "callback_failed". */
+	/* `deliver` fills these when its answer is not OB_FATE_SENT: a stable reason
+	   ("stock_locked"), a line for people, and how long to wait at least (0: as the policy
+	   says). Empty: "callback_failed". */
 	char code[32];
 	char text[96];
 	uint32_t retry_after_ms;
 };
 
+/* A message that the program has taken and owes an answer to. */
+struct ob_callback_ticket;
+
+/*
+ * One of the two functions, by when the program answers. Both are called on the subscription's
+ * sending thread.
+ *
+ * An answer is OB_FATE_SENT: the program keeps the message; OB_FATE_UNKNOWN or OB_FATE_RETRY: it is
+ * to come again; OB_FATE_REJECT: it never will be taken; OB_FATE_DOWN: nothing can be taken at
+ * present; OB_FATE_BLOCKED: a person must act.
+ */
 struct ob_callback {
 	void *context;
-	/* Called on the subscription's sending thread, one message at a time, in the order of each
-	   key. OB_FATE_SENT means that the program keeps the message; OB_FATE_UNKNOWN and
-	   OB_FATE_RETRY that it is to come again, OB_FATE_REJECT that it never will be taken,
-	   OB_FATE_DOWN that nothing can be taken at present, OB_FATE_BLOCKED that a person must
-	   act. It may block, but while it does nothing else of its subscription moves; longer than
-	   the lease, and another relay may send the same. */
+	/* Answers at once: one message at a time, in the order of each key. It may block, but while
+	   it does nothing else of its subscription moves; longer than the lease, and another relay
+	   may send the same. */
 	enum ob_fate (*deliver)(void *context, struct ob_callback_delivery *delivery);
+	/* Takes the message and returns soon; the answer comes by ob_callback_answer, for which
+	   there is the sink's option request-timeout: a message without an answer by then is tried
+	   again. Many messages may be out at once (option in-flight), but of one key only one: the
+	   next is handed over once it was answered. What of the message is needed after the call must
+	   be copied. */
+	void (*take)(void *context, const struct ob_callback_delivery *delivery,
+		     struct ob_callback_ticket *ticket);
 };
+
+/*
+ * Answers a message that `take` got: once for each ticket, from any thread, also from within `take`,
+ * and at any time, also after ob_relay_free; the ticket is gone then. Never blocks for long. `code`
+ * and `text` are copied, may be NULL, and mean with `retry_after_ms` what they mean above.
+ *
+ * False: the answer came too late, and the message comes again or has come again, maybe in another
+ * process: its time was up, the relay has ended or lost its lease. So work that must not be done
+ * twice needs the message's id, as with any recipient; see <outbox/inbox.h>.
+ *
+ * A ticket that is never answered is kept for ever, and counts among those that may be out.
+ */
+OB_API bool ob_callback_answer(struct ob_callback_ticket *ticket, enum ob_fate fate,
+			       const char *code, const char *text, uint32_t retry_after_ms);
 
 /* ---- configuration ---- */
 

@@ -1,6 +1,9 @@
 /*
  * callback: hands each message to a function of the program that embeds the relay.
  *
+ * Here is the form in which the function answers at once; for the one in which the program answers later
+ * see callback_later.c.
+ *
  * Kept: when the function says so (OB_FATE_SENT).
  * Duplicates: to be dropped by the message's id, best with the inbox in the function's own transaction.
  * Order: always. The function gets one message at a time; when one fails, those of its lane that were handed over
@@ -15,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "callback_later.h"
 #include "reason.h"
 #include "sinks.h"
 #include "tickets.h"
@@ -24,6 +28,7 @@
 
 struct callback_options {
 	int64_t in_flight;
+	int64_t timeout_ms;
 };
 
 /* What goes with a ticket, by its slot. Written by poll alone, so a receipt's texts stand until the next one. */
@@ -36,20 +41,29 @@ struct callback_detail {
 struct callback_sink {
 	struct ob_sink base;
 	struct ob_callback callback;
+	uint32_t in_flight;
 	struct ob_tickets tickets;
 	struct ob_wake wake;
 	struct callback_detail *details; /* as many as tickets.slots */
 	struct ob_reason *reasons;       /* the same */
+	struct ob_later *later;          /* instead of all that, when the program answers later */
 };
 
 static const struct ob_option callback_option_table[] = {
     {.name = "in-flight",
      .type = OB_OPTION_INT,
      .default_text = "256",
-     .help = "The most messages that wait for the function.",
+     .help = "The most messages that wait for the function, or for its answers.",
      .field = offsetof(struct callback_options, in_flight),
      .min = 1,
      .max = OB_SINK_IN_FLIGHT_MAX},
+    {.name = "request-timeout",
+     .type = OB_OPTION_DURATION,
+     .default_text = "15s",
+     .help = "How long an answer that comes later may take.",
+     .field = offsetof(struct callback_options, timeout_ms),
+     .min = 1,
+     .max = 86400000},
     {0},
 };
 
@@ -63,13 +77,22 @@ callback_open(struct ob_sink *sink, const struct ob_sink_config *config, struct 
 	if (strcmp(config->url, "callback:") != 0)
 		return ob_error_set(error, OB_CONFIG,
 				    "sink %s: nothing may stand behind \"callback:\"", config->url);
-	if (config->callback == NULL || config->callback->deliver == NULL)
+	if (config->callback == NULL ||
+	    (config->callback->deliver == NULL && config->callback->take == NULL))
 		return ob_error_set(
 		    error, OB_CONFIG,
 		    "sink callback: there is no function to call; it is for programs that "
 		    "embed the relay (outbox/relay.h)");
 	callback->callback = *config->callback;
-	if (!ob_tickets_open(&callback->tickets, (uint32_t)options->in_flight))
+	callback->in_flight = (uint32_t)options->in_flight;
+	if (callback->callback.take != NULL && callback->callback.deliver != NULL)
+		return ob_error_set(
+		    error, OB_CONFIG,
+		    "sink callback: deliver answers at once, take later: give one of them");
+	if (callback->callback.take != NULL)
+		return ob_later_open(&callback->callback, sink->host, callback->in_flight,
+				     options->timeout_ms, &callback->later, error);
+	if (!ob_tickets_open(&callback->tickets, callback->in_flight))
 		return ob_error_set(error, OB_NOMEM, "sink callback: no memory");
 	slots = (size_t)callback->tickets.mask + 1;
 	callback->details = calloc(slots, sizeof(callback->details[0]));
@@ -84,6 +107,8 @@ callback_close(struct ob_sink *sink)
 {
 	struct callback_sink *callback = (struct callback_sink *)sink;
 
+	ob_later_close(callback->later);
+	callback->later = NULL;
 	ob_wake_close(&callback->wake);
 	ob_tickets_close(&callback->tickets);
 	free(callback->details);
@@ -98,8 +123,8 @@ callback_limits(const struct ob_sink *sink, struct ob_sink_limits *limits)
 	const struct callback_sink *callback = (const struct callback_sink *)sink;
 
 	*limits = (struct ob_sink_limits){
-	    .in_flight_max = callback->tickets.capacity,
-	    .order = OB_ORDER_ALWAYS,
+	    .in_flight_max = callback->in_flight,
+	    .order = callback->later != NULL ? OB_ORDER_NONE : OB_ORDER_ALWAYS,
 	};
 }
 
@@ -110,6 +135,10 @@ callback_submit(struct ob_sink *sink, const struct ob_delivery *deliveries, size
 	struct callback_sink *callback = (struct callback_sink *)sink;
 	uint64_t first = callback->tickets.put;
 
+	if (callback->later != NULL) {
+		ob_later_submit(callback->later, deliveries, count, accepted);
+		return;
+	}
 	*accepted = ob_tickets_put(&callback->tickets, deliveries, count);
 	for (size_t i = 0; i < *accepted; i++)
 		callback->details[(first + i) & callback->tickets.mask] = (struct callback_detail){
@@ -183,6 +212,8 @@ callback_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts,
 {
 	struct callback_sink *callback = (struct callback_sink *)sink;
 
+	if (callback->later != NULL)
+		return ob_later_poll(callback->later, timeout_ms, receipts, capacity);
 	if (ob_tickets_answered(&callback->tickets) == 0) {
 		if (ob_tickets_next(&callback->tickets) != NULL)
 			callback_work(callback, capacity);
@@ -195,15 +226,25 @@ callback_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts,
 static void
 callback_wake(struct ob_sink *sink)
 {
-	ob_wake_ring(&((struct callback_sink *)sink)->wake);
+	struct callback_sink *callback = (struct callback_sink *)sink;
+
+	if (callback->later != NULL)
+		ob_later_wake(callback->later);
+	else
+		ob_wake_ring(&callback->wake);
 }
 
 /* Between polls a ticket is either answered or the function never saw it. */
 static void
 callback_cancel(struct ob_sink *sink)
 {
-	ob_tickets_answer_all(&((struct callback_sink *)sink)->tickets, OB_FATE_RETURNED, false,
-			      "cancelled", NULL);
+	struct callback_sink *callback = (struct callback_sink *)sink;
+
+	if (callback->later != NULL)
+		ob_later_cancel(callback->later);
+	else
+		ob_tickets_answer_all(&callback->tickets, OB_FATE_RETURNED, false, "cancelled",
+				      NULL);
 }
 
 static const char *const callback_schemes[] = {"callback", NULL};

@@ -18,8 +18,9 @@
 #define SLACK_MS 1000
 
 static const struct sink_adapter *const adapters[] = {
-    &sink_adapter_null,       &sink_adapter_stdout,   &sink_adapter_file, &sink_adapter_exec_each,
-    &sink_adapter_exec_lines, &sink_adapter_callback, &sink_adapter_http, &sink_adapter_http_batch,
+    &sink_adapter_null,           &sink_adapter_stdout,     &sink_adapter_file,
+    &sink_adapter_exec_each,      &sink_adapter_exec_lines, &sink_adapter_callback,
+    &sink_adapter_callback_later, &sink_adapter_http,       &sink_adapter_http_batch,
 };
 
 struct rig sink_case_rig;

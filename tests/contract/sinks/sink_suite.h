@@ -58,6 +58,7 @@ struct sink_adapter {
 };
 
 extern const struct sink_adapter sink_adapter_callback;
+extern const struct sink_adapter sink_adapter_callback_later;
 extern const struct sink_adapter sink_adapter_exec_each;
 extern const struct sink_adapter sink_adapter_exec_lines;
 extern const struct sink_adapter sink_adapter_file;

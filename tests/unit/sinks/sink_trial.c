@@ -1,11 +1,16 @@
 #include "sink_trial.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "options.h"
+#include "sinks.h"
+
+unsigned trial_logged;
+char trial_log[512];
 
 static int64_t
 clock_us(clockid_t clock)
@@ -30,13 +35,23 @@ wall_us(void *context)
 	return clock_us(CLOCK_REALTIME);
 }
 
-static const struct ob_host host = {.monotonic_us = monotonic_us, .wall_us = wall_us};
-
-int
-trial_open(struct trial *trial, const struct ob_sink_ops *ops, const char *url,
-	   const char *const *pairs)
+static void
+log_note(void *context, enum ob_log_level level, const char *text)
 {
-	struct ob_sink_config config = {.url = url, .subscription = "trial"};
+	(void)context;
+	(void)level;
+	trial_logged++;
+	snprintf(trial_log, sizeof(trial_log), "%s", text);
+}
+
+static const struct ob_host host = {
+    .monotonic_us = monotonic_us, .wall_us = wall_us, .log = log_note};
+
+static int
+sink_open(struct trial *trial, const struct ob_sink_ops *ops, const char *url,
+	  const struct ob_callback *callback, const char *const *pairs)
+{
+	struct ob_sink_config config = {.url = url, .subscription = "trial", .callback = callback};
 	struct ob_options options;
 
 	*trial =
@@ -50,6 +65,20 @@ trial_open(struct trial *trial, const struct ob_sink_ops *ops, const char *url,
 	for (; pairs != NULL && *pairs != NULL; pairs++)
 		assert(ob_options_set_pair(&options, *pairs, NULL) == OB_OK);
 	return ops->open(trial->sink, &config, &trial->error);
+}
+
+int
+trial_open(struct trial *trial, const struct ob_sink_ops *ops, const char *url,
+	   const char *const *options)
+{
+	return sink_open(trial, ops, url, NULL, options);
+}
+
+int
+trial_open_callback(struct trial *trial, const struct ob_callback *callback,
+		    const char *const *options)
+{
+	return sink_open(trial, &ob_sink_callback, "callback:", callback, options);
 }
 
 void

@@ -79,6 +79,9 @@ OB_API int ob_postgres_send(struct pg_conn *conn, const char *schema,
  */
 OB_API int ob_postgres_result(const struct pg_result *result, struct ob_error *error);
 
+/* What such calls would find wrong with a message before they ask the server: OB_INVALID, OB_LIMIT. From any thread. */
+OB_API int ob_postgres_message_check(const struct ob_new_message *message, struct ob_error *error);
+
 #ifdef __cplusplus
 }
 #endif

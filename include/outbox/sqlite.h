@@ -47,6 +47,9 @@ struct sqlite3;
 OB_API int ob_sqlite_publish(struct sqlite3 *db, const struct ob_new_message *messages,
 			     size_t count, struct ob_message_id *ids, struct ob_error *error);
 
+/* What such a call would find wrong with a message before it asks the database: OB_INVALID, OB_LIMIT. From any thread. */
+OB_API int ob_sqlite_message_check(const struct ob_new_message *message, struct ob_error *error);
+
 /*
  * The same with a prepared statement that is kept, for programs that write many messages. A call takes
  * about as long as a prepared INSERT then (10 µs), where the one above prepares the statement first

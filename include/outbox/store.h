@@ -48,6 +48,7 @@
 #include <outbox/host.h>
 #include <outbox/option.h>
 #include <outbox/report.h>
+#include <outbox/store_writer.h>
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -399,6 +400,9 @@ struct ob_store_ops {
 		      struct ob_error *error);
 	int (*check)(struct ob_store *store, const struct ob_report *report,
 		     struct ob_error *error);
+
+	/* Writing messages, for the commands that do; NULL: it takes none. See <outbox/store_writer.h>. */
+	const struct ob_writer_ops *writer;
 
 	/* The client library that it runs with, by name and version. NULL: it has none that is its own. */
 	const char *library;

@@ -129,7 +129,7 @@ batch_write(const struct bench *it, struct ob_url_writer *writer, const char *pa
 					    .payload = payload,
 					    .payload_size = (size_t)it->options->payload_bytes};
 	}
-	return ob_sqlite_publisher_publish(writer->publisher, messages, (size_t)count, NULL, error);
+	return ob_url_writer_publish(writer, messages, (size_t)count, NULL, error);
 }
 
 static int
@@ -143,7 +143,7 @@ messages_write(struct bench *it, struct ob_error *error)
 	if (payload == NULL)
 		return ob_error_set(error, OB_NOMEM, "out of memory");
 	memset(payload, 'x', (size_t)it->options->payload_bytes);
-	rc = ob_url_writer_open(it->cli, &writer, it->url, error);
+	rc = ob_url_writer_open(it->cli, &writer, it->url, NULL, error);
 	if (rc == OB_OK)
 		rc = ob_url_writer_run(
 		    &writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", error);

@@ -161,7 +161,7 @@ database_make(struct demo *demo, struct ob_error *error)
 	int rc = ob_database_migrate(demo->cli, demo->url, NULL, true, NULL, NULL, error);
 
 	if (rc == OB_OK)
-		rc = ob_url_writer_open(demo->cli, &writer, demo->url, error);
+		rc = ob_url_writer_open(demo->cli, &writer, demo->url, NULL, error);
 	if (rc == OB_OK)
 		rc = ob_url_writer_run(&writer, "PRAGMA journal_mode = WAL", error);
 	if (rc == OB_OK)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "database.h"
 #include "file.h"
 #include "options.h"
 #include "output.h"
@@ -14,6 +15,8 @@
 struct publish_options {
 	char *topic, *key, *type, *payload, *payload_file, *content_type, *headers, *deliver_after,
 	    *id;
+	char *schema;
+	struct ob_strings store_options;
 	bool tombstone, json_lines, json, quiet;
 	int64_t batch;
 };
@@ -47,6 +50,8 @@ static const struct ob_option publish_table[] = {
      .field = offsetof(struct publish_options, batch)},
     ROW("json", OB_OPTION_BOOL, json, "print one JSON object"),
     ROW("quiet", OB_OPTION_BOOL, quiet, "print no ids"),
+    OB_SCHEMA_OPTION(struct publish_options, schema),
+    OB_STORE_OPTION(struct publish_options, store_options),
     {0},
 };
 
@@ -142,7 +147,7 @@ id_print(const struct publish_options *options, const char *id, struct ob_error 
 }
 
 static int
-one_publish(struct ob_cli *cli, struct ob_error *error)
+one_publish(struct ob_cli *cli, const struct ob_strings *store_options, struct ob_error *error)
 {
 	const struct publish_options *options = cli->options;
 	struct ob_new_message message = {.topic = options->topic,
@@ -159,13 +164,13 @@ one_publish(struct ob_cli *cli, struct ob_error *error)
 	if (options->topic == NULL)
 		return ob_error_set(error, OB_USAGE, "--topic is missing; every message needs one");
 	ob_buf_init(&bytes, OB_PAYLOAD_BYTES_MAX + (1 << 16));
-	rc = ob_url_writer_open(cli, &writer, cli->arguments[0], error);
+	rc = ob_url_writer_open(cli, &writer, cli->arguments[0], store_options, error);
 	if (rc == OB_OK)
 		rc = payload_read(cli, &message, &bytes, error);
 	if (rc == OB_OK)
 		rc = deliver_after_read(cli, &message.deliver_after_us, error);
 	if (rc == OB_OK)
-		rc = ob_sqlite_publisher_publish(writer.publisher, &message, 1, &id, error);
+		rc = ob_url_writer_publish(&writer, &message, 1, &id, error);
 	if (rc == OB_OK)
 		rc = id_print(options, id.text, error);
 	ob_url_writer_close(&writer);
@@ -177,14 +182,21 @@ static int
 publish_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct publish_options *options = cli->options;
+	struct ob_strings store_options;
+	int rc;
 
-	if (!options->json_lines)
-		return one_publish(cli, error);
-	if (options->topic != NULL || options->payload != NULL || options->payload_file != NULL ||
-	    options->tombstone)
+	if (options->json_lines && (options->topic != NULL || options->payload != NULL ||
+				    options->payload_file != NULL || options->tombstone))
 		return ob_error_set(error, OB_USAGE,
 				    "with --json-lines topic and payload stand in the lines");
-	return ob_publish_lines(cli, options->batch, options->json, options->quiet, error);
+	rc = ob_database_options(&options->store_options, options->schema, &store_options, error);
+	if (rc == OB_OK && options->json_lines)
+		rc = ob_publish_lines(cli, &store_options, options->batch, options->json,
+				      options->quiet, error);
+	else if (rc == OB_OK)
+		rc = one_publish(cli, &store_options, error);
+	ob_database_options_free(&store_options);
+	return rc;
 }
 
 const struct ob_command ob_cmd_publish = {
@@ -195,7 +207,7 @@ const struct ob_command ob_cmd_publish = {
     .examples =
 	"outbox publish sqlite:shop.db --topic orders.placed --key alice --payload '{\"order\": 1}'\n"
 	"outbox publish sqlite:shop.db --topic reports --payload-file report.pdf --content-type application/pdf\n"
-	"outbox publish sqlite:shop.db --json-lines < messages.jsonl",
+	"outbox publish postgresql://shop@db/shop --json-lines < messages.jsonl",
     .notes =
 	"Prints the id of each message. With --json-lines a batch is written whole or not at all; the first bad line\n"
 	"stops it with the number of the line, and 7 when something was written before.",

@@ -20,30 +20,26 @@ close_ask(int signal)
 
 struct order {
 	char id[OB_UUID_TEXT_SIZE];
+	int64_t number;
 	const char *customer;
 	int total;
 };
 
+/* Nothing in it needs quoting. */
 static int
-order_insert(struct ob_url_writer *writer, const struct order *order, int64_t *number,
-	     struct ob_error *error)
+order_insert(struct ob_url_writer *writer, const struct order *order, struct ob_error *error)
 {
-	static const char sql[] =
-	    "INSERT INTO orders (customer, total, message_id) VALUES (?1, ?2, ?3)";
-	sqlite3_stmt *statement = NULL;
-	int rc = sqlite3_prepare_v2(writer->db, sql, sizeof(sql), &statement, NULL);
+	char sql[256];
+	int rc;
 
-	if (rc == SQLITE_OK) {
-		(void)sqlite3_bind_text(statement, 1, order->customer, -1, SQLITE_STATIC);
-		(void)sqlite3_bind_int(statement, 2, order->total);
-		(void)sqlite3_bind_text(statement, 3, order->id, -1, SQLITE_STATIC);
-		rc = sqlite3_step(statement);
-	}
-	(void)sqlite3_finalize(statement);
-	*number = sqlite3_last_insert_rowid(writer->db);
-	if (rc == SQLITE_DONE)
-		return OB_OK;
-	return ob_error_set(error, OB_FAILED, "orders: %s", sqlite3_errmsg(writer->db));
+	(void)snprintf(sql, sizeof(sql),
+		       "INSERT INTO orders (number, customer, total, message_id) VALUES (%" PRId64
+		       ", '%s', %d, '%s')",
+		       order->number, order->customer, order->total, order->id);
+	rc = ob_url_writer_run(writer, sql, error);
+	if (rc != OB_OK)
+		ob_error_prefix(error, "orders");
+	return rc;
 }
 
 /* The order and its message in one transaction, which is what this is all about. */
@@ -57,18 +53,17 @@ order_place(struct ob_url_writer *writer, const struct order *order, bool change
 					 .key = order->customer,
 					 .content_type = "application/json",
 					 .payload = payload};
-	int64_t number = 0;
-	int rc = ob_url_writer_run(writer, "BEGIN IMMEDIATE", error);
+	int rc = ob_url_writer_begin(writer, error);
 
 	if (rc != OB_OK)
 		return rc;
-	rc = order_insert(writer, order, &number, error);
+	rc = order_insert(writer, order, error);
 	(void)snprintf(payload, sizeof(payload),
-		       "{\"order\":%" PRId64 ",\"customer\":\"%s\",\"total\":%d}", number,
+		       "{\"order\":%" PRId64 ",\"customer\":\"%s\",\"total\":%d}", order->number,
 		       order->customer, order->total);
 	message.payload_size = strlen(payload);
 	if (rc == OB_OK)
-		rc = ob_sqlite_publisher_publish(writer->publisher, &message, 1, NULL, error);
+		rc = ob_url_writer_publish(writer, &message, 1, NULL, error);
 	if (rc == OB_OK && !changes_mind)
 		return ob_url_writer_run(writer, "COMMIT", error);
 	(void)ob_url_writer_run(writer, "ROLLBACK", NULL);
@@ -91,10 +86,12 @@ orders_place(const struct ob_shop *shop, struct ob_url_writer *writer, FILE *log
 	static const char *const customers[OB_SHOP_CUSTOMERS] = {
 	    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"};
 	const struct ob_host *host = shop->cli->host;
+	int64_t number = 0;
 	int rc = OB_OK;
 
 	while (rc == OB_OK && shop_closes == 0) {
-		struct order order = {.customer = customers[random_below(host, OB_SHOP_CUSTOMERS)],
+		struct order order = {.number = ++number,
+				      .customer = customers[random_below(host, OB_SHOP_CUSTOMERS)],
 				      .total = (int)random_below(host, 500) + 1};
 		bool changes_mind = random_below(host, 5) == 0;
 
@@ -125,7 +122,7 @@ ob_shop_run(void *context)
 	(void)sigaction(SIGTERM, &action, NULL);
 	if (log == NULL)
 		return OB_EXIT_FAILURE;
-	rc = ob_url_writer_open(shop->cli, &writer, shop->url, &error);
+	rc = ob_url_writer_open(shop->cli, &writer, shop->url, NULL, &error);
 	if (rc == OB_OK)
 		rc = orders_place(shop, &writer, log, &error);
 	if (rc != OB_OK)

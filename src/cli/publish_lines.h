@@ -6,7 +6,7 @@
 #include "writer_url.h"
 
 /* Prints the ids of what is committed unless `quiet` or `json`, and counts at the end. */
-int ob_publish_lines(struct ob_cli *cli, int64_t batch, bool json, bool quiet,
-		     struct ob_error *error);
+int ob_publish_lines(struct ob_cli *cli, const struct ob_strings *store_options, int64_t batch,
+		     bool json, bool quiet, struct ob_error *error);
 
 #endif

@@ -1,23 +1,28 @@
-/* Writing messages into the database of a URL: what `publish`, `bench` and `demo` need of a producer library. */
+/* Writing messages into the database of a URL: what `publish`, `bench` and `demo` need of a store. */
 #ifndef OB_CLI_WRITER_URL_H
 #define OB_CLI_WRITER_URL_H
 
-#include <outbox/sqlite.h>
-#include <sqlite3.h>
+#include <outbox/store_writer.h>
 
 #include "command.h"
+#include "handles.h"
 
 struct ob_url_writer {
-	sqlite3 *db;
-	struct ob_sqlite_publisher *publisher;
+	struct ob_store_handle handle; /* has the options; its store is not opened */
+	const struct ob_writer_ops *ops;
+	struct ob_writer *writer;
 };
 
-/* Opens an existing database. cli->exit_status tells what kind of failure it was. Close it in any case. */
+/* Opens an existing database; `options` are the store's, "NAME=VALUE", and may be NULL. cli->exit_status tells what kind of failure
+   it was. Close it in any case. */
 int ob_url_writer_open(struct ob_cli *cli, struct ob_url_writer *writer, const char *url,
-		       struct ob_error *error);
+		       const struct ob_strings *options, struct ob_error *error);
 void ob_url_writer_close(struct ob_url_writer *writer);
 
-/* Runs SQL of our own. */
+/* As the functions of struct ob_writer_ops. */
+int ob_url_writer_begin(struct ob_url_writer *writer, struct ob_error *error);
 int ob_url_writer_run(struct ob_url_writer *writer, const char *sql, struct ob_error *error);
+int ob_url_writer_publish(struct ob_url_writer *writer, const struct ob_new_message *messages,
+			  size_t count, struct ob_message_id *ids, struct ob_error *error);
 
 #endif

@@ -71,7 +71,7 @@ static int
 inbox_done(const struct inbox *it, PGresult *result, uint64_t *rows, struct ob_error *error)
 {
 	int rc = result == NULL ? ob_pg_connection_error(it->conn, error)
-				: ob_pg_result_check(result, error);
+				: ob_pg_result_check(result, "", error);
 
 	/* The outbox's way to make tables is not the inbox's. */
 	if (rc == OB_SCHEMA)

@@ -32,7 +32,7 @@ ob_postgres_publish(PGconn *conn, const char *schema, const struct ob_new_messag
 	if (rc == OB_OK && result == NULL)
 		rc = ob_pg_connection_error(conn, error);
 	else if (rc == OB_OK)
-		rc = ob_pg_result_check(result, error);
+		rc = ob_pg_result_check(result, PQuser(conn), error);
 	PQclear(result);
 	ob_pg_statement_free(&it);
 	return rc == OB_OK ? OB_OK : ob_outgoing_fail_at(error, 0, 1, rc);
@@ -66,6 +66,12 @@ ob_postgres_result(const PGresult *result, struct ob_error *error)
 	if (result == NULL)
 		rc = ob_error_set(error, OB_USAGE, "there is no result");
 	else
-		rc = ob_pg_result_check(result, error);
+		rc = ob_pg_result_check(result, "the user", error);
 	return rc == OB_OK ? OB_OK : ob_outgoing_fail_at(error, 0, 1, rc);
+}
+
+int
+ob_postgres_message_check(const struct ob_new_message *message, struct ob_error *error)
+{
+	return messages_check(message, 1, error);
 }

@@ -18,7 +18,7 @@ static const struct meaning {
     {"3F000", OB_SCHEMA, "; make the tables with: outbox init postgresql://..."},
     {"40001", OB_BUSY, "; run the whole transaction again"},
     {"40P01", OB_BUSY, "; run the whole transaction again"},
-    {"42501", OB_DENIED, "; give the right with: GRANT outbox_app TO the user"},
+    {"42501", OB_DENIED, "; give the right with: GRANT outbox_app TO "},
     {"42703", OB_SCHEMA, "; bring the tables up to date with: outbox migrate postgresql://..."},
     {"42804", OB_SCHEMA, "; bring the tables up to date with: outbox migrate postgresql://..."},
     {"42P01", OB_SCHEMA, "; make the tables with: outbox init postgresql://..."},
@@ -50,7 +50,7 @@ error_set(struct ob_error *error, enum ob_code code, const char *text)
 }
 
 static int
-result_error(const PGresult *result, struct ob_error *error)
+result_error(const PGresult *result, const char *user, struct ob_error *error)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -60,11 +60,12 @@ result_error(const PGresult *result, struct ob_error *error)
 	if (state == NULL || text == NULL)
 		return error_set(error, OB_AGAIN, PQresultErrorMessage(result));
 	meaning = meaning_of(state);
-	return ob_error_set(error, meaning->code, "%s%s", text, meaning->mend);
+	return ob_error_set(error, meaning->code, "%s%s%s", text, meaning->mend,
+			    strcmp(meaning->state, "42501") == 0 ? user : "");
 }
 
 int
-ob_pg_result_check(const PGresult *result, struct ob_error *error)
+ob_pg_result_check(const PGresult *result, const char *user, struct ob_error *error)
 {
 	switch (PQresultStatus(result)) {
 	case PGRES_COMMAND_OK:
@@ -73,7 +74,7 @@ ob_pg_result_check(const PGresult *result, struct ob_error *error)
 		return ob_error_set(error, OB_FAILED,
 				    "not done: an earlier statement of the pipeline failed");
 	case PGRES_FATAL_ERROR:
-		return result_error(result, error);
+		return result_error(result, user, error);
 	default:
 		return ob_error_set(error, OB_USAGE, "this is the result of another statement: %s",
 				    PQresStatus(PQresultStatus(result)));

@@ -6,8 +6,8 @@
 #include <outbox/error.h>
 #include <stdbool.h>
 
-/* OB_OK for a statement without rows that was done, else what went wrong. */
-int ob_pg_result_check(const PGresult *result, struct ob_error *error);
+/* OB_OK for a statement without rows that was done, else what went wrong. `user` is who may lack a right. */
+int ob_pg_result_check(const PGresult *result, const char *user, struct ob_error *error);
 
 /* Fills `error` from the connection, after a call of libpq that gave no result. */
 int ob_pg_connection_error(const PGconn *conn, struct ob_error *error);

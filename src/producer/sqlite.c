@@ -140,3 +140,9 @@ ob_sqlite_publisher_free(struct ob_sqlite_publisher *publisher)
 	(void)sqlite3_finalize(publisher->insert);
 	free(publisher);
 }
+
+int
+ob_sqlite_message_check(const struct ob_new_message *message, struct ob_error *error)
+{
+	return ob_outgoing_check_all(message, 1, error);
+}

@@ -134,4 +134,5 @@ const struct ob_store_ops ob_store_postgres = {
     .list = postgres_list,
     .change = postgres_change,
     .check = postgres_check,
+    .writer = &ob_postgres_writer,
 };

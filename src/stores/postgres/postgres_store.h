@@ -113,4 +113,8 @@ int ob_postgres_schema_newer(struct postgres_store *store, int64_t version, stru
 /* The schema's name as it stands in statements, NULL with `error` filled when it can be none. To be freed. */
 char *ob_postgres_schema_name(const struct postgres_options *options, struct ob_error *error);
 
+/* ---- write.c ---- */
+
+extern const struct ob_writer_ops ob_postgres_writer;
+
 #endif

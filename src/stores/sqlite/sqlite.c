@@ -61,4 +61,5 @@ const struct ob_store_ops ob_store_sqlite = {
     .list = ob_sqlite_list,
     .change = ob_sqlite_change,
     .check = ob_sqlite_check,
+    .writer = &ob_sqlite_writer,
 };

@@ -265,4 +265,8 @@ int ob_sqlite_stats(struct ob_store *base, const char *subscription,
 int ob_sqlite_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_error *error);
 int ob_sqlite_check(struct ob_store *base, const struct ob_report *report, struct ob_error *error);
 
+/* ---- write.c ---- */
+
+extern const struct ob_writer_ops ob_sqlite_writer;
+
 #endif

@@ -17,7 +17,8 @@
  * by the epoch. No transaction is open between calls.
  *
  * After OB_AGAIN, OB_STALE or OB_FOREIGN from any call nothing that was fetched is valid any more: the caller forgets it
- * and acquires again; ordinals then start anew. After OB_CHANGED the caller acquires again, and if that says
+ * and acquires again; ordinals then start anew. The instance outlives its connection: acquire connects anew where it must, and
+ * compares what it finds with what it left there. After OB_CHANGED the caller acquires again, and if that says
  * `goes_on`, ordinals and unsettled rows still stand. OB_BUSY means: certainly not done, call again.
  *
  * Where the store declares OB_STORE_SHARDS a subscription consists of shards 0, 1, 2 ..., each with a checkpoint, an epoch
@@ -277,17 +278,19 @@ enum ob_change_kind {
 	OB_CHANGE_RETRY, /* parked heads: due at once. Dead rows: back to parked, in the order of their keys */
 	OB_CHANGE_DISCARD, /* dead or parked rows are deleted; the next of the key becomes its head */
 	OB_CHANGE_REPLAY, /* one more, bounded reading of the log from since_ms ago, from id, or from the beginning */
-	OB_CHANGE_ADOPT, /* the file was replaced or restored, and this is meant: go on from now, the beginning, or an id */
+	OB_CHANGE_ADOPT, /* the database was replaced or restored, and this is meant: go on from its checkpoint, from now, from an id,
+			    or from the beginning. Of one subscription or, when none is named, of each */
 };
 
 /* Every change raises the epoch, so that no settle in flight writes over it. */
 struct ob_change {
 	enum ob_change_kind kind;
 	struct ob_selection selection; /* selection.subscription is required but for ADOPT */
-	int64_t since_ms;    /* REPLAY: from what was created that long ago; -1: not given */
-	const char *from_id; /* REPLAY, ADOPT */
-	bool from_now;       /* ADOPT */
-	bool dry_run;        /* only count */
+	int64_t since_ms;     /* REPLAY: from what was created that long ago; -1: not given */
+	const char *from_id;  /* REPLAY, ADOPT */
+	bool from_now;        /* ADOPT */
+	bool from_checkpoint; /* ADOPT: where the database's own checkpoint is */
+	bool dry_run;         /* only count */
 };
 
 /* Who runs a shard, and how it goes: as the fields of the same names in ob_subscription_stats. */
@@ -310,10 +313,12 @@ struct ob_subscription_stats {
 	/* Of several shards, of the one that needs a person most: the first that nobody runs, else the first that says
 	   anything but "running", else the first. */
 	bool held;         /* a relay holds a live lease */
-	const char *owner; /* "" when not held */
+	const char *owner; /* "" when not held; of one that refuses the database, that relay */
 	int64_t lease_left_ms;
 	uint64_t epoch;
-	const char *state, *code, *text; /* as the relay last wrote them; "" when none */
+	/* As the relay last wrote them; "" when none. One that may not hold the lease, since only a person can say that this
+	   database is meant, writes "store_failed" and why. */
+	const char *state, *code, *text;
 	int64_t state_since_ms;
 	/* Each of them. */
 	const struct ob_shard_stats *shard;

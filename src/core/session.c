@@ -50,8 +50,9 @@ acquire_later(struct ob_engine *engine, enum ob_code code)
 			   ? RETRY_SLOW_MS
 			   : ob_core_doubled(RETRY_FIRST_MS, session->failures, RETRY_MAX_MS);
 
-	/* Losing the lease once is no failure of the store: ask at once. */
-	if (code == OB_STALE && session->failures == 0)
+	/* Losing the lease once is no failure of the store: ask at once. And a store that refuses what it found says so there when
+	   it is asked. */
+	if ((code == OB_STALE || code == OB_FOREIGN) && session->failures == 0)
 		wait = 0;
 	if (session->failures < 30)
 		session->failures++;

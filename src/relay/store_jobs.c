@@ -58,12 +58,6 @@ post_code(struct ob_store_thread *thread, enum ob_store_answer_kind kind, int co
 	post(thread, &answer);
 }
 
-static int
-fail_not_connected(struct ob_error *error)
-{
-	return ob_error_set(error, OB_AGAIN, "the connection was given up");
-}
-
 /* Draws the conclusions of a code: is the lease still ours, is the connection still good? */
 static void
 heed(struct ob_store_thread *thread, int code)
@@ -79,16 +73,9 @@ heed(struct ob_store_thread *thread, int code)
 	case OB_CHANGED:
 		thread->held = false;
 		return;
-	case OB_FOREIGN:
-		thread->foreign = true;
-		break;
 	default:
-		break;
+		thread->held = thread->connected = false;
 	}
-	thread->held = false;
-	/* What was there before only this instance of the store knows: a new one would take the strange database for
-	   its own. It connects anew by itself when it is to acquire. */
-	thread->connected = thread->connected && thread->foreign;
 }
 
 static void
@@ -128,20 +115,20 @@ ob_store_job_acquire(struct ob_store_thread *thread)
 	    .lanes_max = thread->config.lanes_max,
 	};
 	struct ob_error error = {0};
-	int code = OB_OK;
+	int code;
 
+	/* The instance connects anew by itself. Another one would not know what was there before, and would take a
+	   database that went back in time for its own. */
 	if (!thread->connected) {
-		code = ob_store_job_connect(thread, &error);
 		pthread_mutex_lock(&thread->lock);
 		thread->stats.reconnects++;
 		pthread_mutex_unlock(&thread->lock);
 	}
-	if (code == OB_OK)
-		code = thread->handle.ops->acquire(thread->handle.store, &request, &answer.acquired,
-						   &error);
+	code =
+	    thread->handle.ops->acquire(thread->handle.store, &request, &answer.acquired, &error);
 	heed(thread, code);
 	if (code == OB_OK) {
-		thread->foreign = false;
+		thread->connected = true;
 		thread->held = answer.acquired.held;
 		thread->renew_at_ms = answer.asked_at_ms + thread->config.lease_ms * 3 / 10;
 		thread->reported_at_ms = 0;
@@ -210,8 +197,7 @@ ob_store_job_settle(struct ob_store_thread *thread)
 
 	if (settle->through > thread->settled_through || settle->outcome_count > 0)
 		OB_CRASH_POINT("C6");
-	code = thread->connected ? thread->handle.ops->settle(thread->handle.store, settle, &error)
-				 : fail_not_connected(&error);
+	code = thread->handle.ops->settle(thread->handle.store, settle, &error);
 	heed(thread, code);
 	if (code == OB_OK) {
 		if (settle->through > thread->settled_through)
@@ -255,9 +241,7 @@ ob_store_job_fetch(struct ob_store_thread *thread)
 
 	OB_CRASH_POINT("C1");
 	ob_batch_reset(order->batch);
-	code = thread->connected ? thread->handle.ops->fetch(thread->handle.store, &order->fetch,
-							     order->batch, &error)
-				 : fail_not_connected(&error);
+	code = thread->handle.ops->fetch(thread->handle.store, &order->fetch, order->batch, &error);
 	heed(thread, code);
 	patient = order->may_wait;
 	if (thread->config

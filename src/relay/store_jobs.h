@@ -31,7 +31,6 @@ struct ob_store_thread {
 	bool connected;
 	bool subscribed;
 	bool held;
-	bool foreign; /* the store waits for a person to say that what it found is meant */
 	int64_t renew_at_ms;
 	int64_t reported_at_ms;
 	int64_t trim_at_ms;

@@ -1,4 +1,4 @@
-/* The file: modes and encodings that are not ours to choose, files that are replaced, restored or full. */
+/* The file: modes and encodings that are not ours to choose, disks that are full. */
 #include <errno.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -7,37 +7,6 @@
 #include "sqlite_tests.h"
 
 #include "skip.h"
-
-static int
-fetch_code(struct world *world)
-{
-	ob_batch_reset(world->at[0].batch);
-	return world->kind->ops->fetch(world->at[0].store, &world_fetch_all, world->at[0].batch,
-				       &world->error);
-}
-
-static int
-acquire_code(struct world *world)
-{
-	struct world_instance *at = &world->at[0];
-	struct ob_lease_request request = {
-	    .subscription = "s", .lease_ms = 60000, .lanes = at->lanes, .lanes_max = WORLD_LANES};
-
-	return world->kind->ops->acquire(at->store, &request, &at->acquired, &world->error);
-}
-
-static void
-adopt(struct world *world, bool from_now)
-{
-	struct ob_change change = {.kind = OB_CHANGE_ADOPT, .from_now = from_now, .since_ms = -1};
-	uint64_t count = 0;
-
-	world_open(world, 1);
-	expect_ok(world,
-		  world->kind->ops->change(world->at[1].store, &change, &count, &world->error));
-	assert_int_equal(count, 1);
-	world_close(world, 1);
-}
 
 static void
 the_mode_of_a_database_is_left_alone(void **state)
@@ -94,136 +63,6 @@ a_database_in_utf_16_gives_utf_8(void **state)
 	assert_memory_equal(batch->rows[0].message.payload.data, "\xf0\x9f\x98\x80", 4);
 	assert_int_equal(batch->rows[1].message.payload.size, 3);
 	assert_memory_equal(batch->rows[1].message.payload.data, "\xff\xfe\x00", 3);
-}
-
-/* A copy of the database as a backup makes it, in the file "copy". */
-static void
-backup(struct world *world, const char *from, const char *to)
-{
-	char source[256], target[256];
-	sqlite3 *a, *b;
-	sqlite3_backup *copy;
-
-	snprintf(source, sizeof(source), "%s/%s", world->directory, from);
-	snprintf(target, sizeof(target), "%s/%s", world->directory, to);
-	assert_int_equal(sqlite3_open(source, &a), SQLITE_OK);
-	assert_int_equal(sqlite3_open(target, &b), SQLITE_OK);
-	sqlite3_busy_timeout(a, 5000);
-	sqlite3_busy_timeout(b, 5000);
-	copy = sqlite3_backup_init(b, "main", a, "main");
-	assert_non_null(copy);
-	assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
-	sqlite3_backup_finish(copy);
-	sqlite3_close(a);
-	sqlite3_close(b);
-}
-
-static void
-copy_remove(struct world *world)
-{
-	static const char *const names[] = {"copy", "copy-wal", "copy-shm", "copy-journal", "old"};
-	char path[256];
-
-	for (size_t i = 0; i < 5; i++) {
-		snprintf(path, sizeof(path), "%s/%s", world->directory, names[i]);
-		unlink(path);
-	}
-}
-
-/* A relay has settled 2 of 4 messages when the backup is made, and all of them when it is put back. */
-static void
-relay_until_backup(struct world *world)
-{
-	world_subscribe(world, "s", "*");
-	world_acquire(world, 0, "s");
-	world_append_many(world, 4, "t", "k");
-	assert_int_equal(world_fetch(world, 0)->count, 4);
-	world_settle(world, 0, 2);
-	backup(world, "shop.db", "copy");
-	world_settle(world, 0, 4);
-	world_append(world, "t", "k", "after the backup");
-	assert_int_equal(world_fetch(world, 0)->count, 1);
-}
-
-static void
-foreign_expect(struct world *world)
-{
-	struct ob_settle settle = {.through = 5};
-	int code = world->kind->ops->settle(world->at[0].store, &settle, &world->error);
-
-	/* The first call that notices says so; what it would have written is not written. */
-	expect_code(world, OB_FOREIGN, code);
-	assert_non_null(strstr(world->error.text, "outbox adopt sqlite:"));
-	expect_code(world, OB_FOREIGN, acquire_code(world));
-	assert_non_null(strstr(world->error.text, "outbox adopt sqlite:"));
-	expect_code(world, OB_FOREIGN, acquire_code(world));
-	assert_false(world->at[0].acquired.held);
-}
-
-static void
-a_file_that_was_restored_in_place_stops_the_relay(void **state)
-{
-	struct world *world = *state;
-
-	relay_until_backup(world);
-	backup(world, "copy", "shop.db");
-	foreign_expect(world);
-	adopt(world, false);
-	world_acquire(world, 0, "s");
-	assert_string_equal(world_ids(world_fetch(world, 0)), "m1 m2 m3 m4");
-	copy_remove(world);
-}
-
-static void
-a_file_that_was_replaced_stops_the_relay(void **state)
-{
-	struct world *world = *state;
-	char copy[256], old[256];
-
-	relay_until_backup(world);
-	snprintf(copy, sizeof(copy), "%s/copy", world->directory);
-	snprintf(old, sizeof(old), "%s/old", world->directory);
-	/* As a person does it: the old file and what belongs to it go away, the copy takes its place. */
-	assert_int_equal(rename(sqlite_test_path(world), old), 0);
-	{
-		char side[256];
-
-		snprintf(side, sizeof(side), "%s-wal", sqlite_test_path(world));
-		unlink(side);
-		snprintf(side, sizeof(side), "%s-shm", sqlite_test_path(world));
-		unlink(side);
-	}
-	assert_int_equal(rename(copy, sqlite_test_path(world)), 0);
-	foreign_expect(world);
-	adopt(world, true);
-	world_acquire(world, 0, "s");
-	assert_int_equal(world_fetch(world, 0)->count, 0);
-	world->appended = 10;
-	world_append(world, "t", "k", "new");
-	assert_string_equal(world_ids(world_fetch(world, 0)), "m11");
-	copy_remove(world);
-}
-
-static void
-a_file_that_is_gone_is_no_new_one(void **state)
-{
-	struct world *world = *state;
-	char old[256];
-
-	world_subscribe(world, "s", "*");
-	world_acquire(world, 0, "s");
-	world_append(world, "t", "k", "1");
-	snprintf(old, sizeof(old), "%s/old", world->directory);
-	assert_int_equal(rename(sqlite_test_path(world), old), 0);
-	expect_code(world, OB_FOREIGN, fetch_code(world));
-	expect_code(world, OB_NOT_FOUND, acquire_code(world));
-	assert_int_not_equal(access(sqlite_test_path(world), F_OK), 0);
-	assert_int_equal(rename(old, sqlite_test_path(world)), 0);
-	/* The very same file again: it must still be adopted, since nobody knows what was done to it. */
-	expect_code(world, OB_FOREIGN, acquire_code(world));
-	adopt(world, false);
-	world_acquire(world, 0, "s");
-	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
 }
 
 static void
@@ -333,10 +172,6 @@ the_wal_of_a_quiet_database_is_kept_small(void **state)
 const struct store_test sqlite_file_tests[] = {
     {"the mode of a database is left alone", the_mode_of_a_database_is_left_alone},
     {"a database in UTF-16 gives UTF-8", a_database_in_utf_16_gives_utf_8},
-    {"a file that was restored in place stops the relay",
-     a_file_that_was_restored_in_place_stops_the_relay},
-    {"a file that was replaced stops the relay", a_file_that_was_replaced_stops_the_relay},
-    {"a file that is gone is no new one", a_file_that_is_gone_is_no_new_one},
     {"a full disk leaves no half state", a_full_disk_leaves_no_half_state},
     {"the WAL of a quiet database is kept small", the_wal_of_a_quiet_database_is_kept_small},
     {NULL, NULL},

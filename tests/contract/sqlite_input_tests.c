@@ -125,6 +125,28 @@ schema_expect(struct world *world, const char *sql, const char *says)
 }
 
 static void
+an_older_schema_is_brought_up_to_date(void **state)
+{
+	struct world *world = *state;
+	sqlite3 *db = sqlite_test_connect(world);
+
+	world_subscribe(world, "s", "*");
+	world_append(world, "t", "k", "old");
+	sqlite_test_run(db, "ALTER TABLE outbox_lease DROP COLUMN adopted_at;"
+			    "ALTER TABLE outbox_lease DROP COLUMN refused_by;"
+			    "ALTER TABLE outbox_lease DROP COLUMN refused_code;"
+			    "ALTER TABLE outbox_lease DROP COLUMN refused_text;"
+			    "ALTER TABLE outbox_lease DROP COLUMN refused_since;"
+			    "ALTER TABLE outbox_lease DROP COLUMN refused_at;");
+	schema_expect(world, "DELETE FROM outbox_schema WHERE version > 1", "run: outbox migrate");
+	expect_ok(world, world->kind->ops->migrate(world->at[0].store, OB_MIGRATE_APPLY, NULL, NULL,
+						   &world->error));
+	world_acquire(world, 0, "s");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
+	sqlite3_close(db);
+}
+
+static void
 a_newer_schema_is_refused(void **state)
 {
 	schema_expect(*state, "INSERT INTO outbox_schema (version, name) VALUES (99, 'future')",
@@ -306,6 +328,7 @@ const struct store_test sqlite_input_tests[] = {
     {"a new database is made in a directory that is there",
      a_new_database_is_made_in_a_directory_that_is_there},
     {"a file that may not be written is refused", a_file_that_may_not_be_written_is_refused},
+    {"an older schema is brought up to date", an_older_schema_is_brought_up_to_date},
     {"a newer schema is refused", a_newer_schema_is_refused},
     {"a column that is gone is named", a_column_that_is_gone_is_named},
     {"a table that is gone is named", a_table_that_is_gone_is_named},

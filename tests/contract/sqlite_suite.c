@@ -10,7 +10,8 @@ main(int argc, char **argv)
 	static const struct store_kind *const kinds[] = {&store_kind_sqlite_wal,
 							 &store_kind_sqlite_rollback};
 	static const struct store_test *const parts[] = {sqlite_input_tests, sqlite_file_tests,
-							 sqlite_writer_tests, sqlite_power_tests};
+							 sqlite_writer_tests, sqlite_power_tests,
+							 sqlite_restore_tests};
 	static struct CMUnitTest tests[TESTS_MAX];
 	static char names[TESTS_MAX][128];
 	size_t count = 0;

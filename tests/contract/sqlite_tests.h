@@ -9,6 +9,7 @@
 
 extern const struct store_test sqlite_input_tests[];
 extern const struct store_test sqlite_file_tests[];
+extern const struct store_test sqlite_restore_tests[];
 extern const struct store_test sqlite_writer_tests[];
 extern const struct store_test sqlite_power_tests[];
 

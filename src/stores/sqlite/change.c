@@ -381,13 +381,42 @@ change_replay(struct changing *c, struct ob_error *error)
 	return code == OB_OK ? epoch_raise(c, error) : code;
 }
 
-/* Says that this very file is meant, and where to go on in it. */
+/* The highest number that a message of the log was ever given. */
 static int
-change_adopt(struct changing *c, struct ob_error *error)
+log_numbers(struct changing *c, int64_t *numbers, struct ob_error *error)
 {
-	struct sqlite_store *store = c->store;
-	char stamp[SQLITE_STORE_ADOPTED_SIZE], random[17];
-	sqlite3_stmt *statement;
+	return number_of(c,
+			 "SELECT max((SELECT coalesce(max(seq), 0) FROM outbox_message),"
+			 " (SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
+			 " WHERE name = 'outbox_message'))",
+			 NULL, 0, 0, numbers, error);
+}
+
+/* A checkpoint behind numbers that are given out anew would pass over the messages that get them. */
+static int
+checkpoint_check(struct changing *c, struct ob_error *error)
+{
+	int64_t numbers, beyond;
+	int code = log_numbers(c, &numbers, error);
+
+	if (code == OB_OK)
+		code = number_of(c,
+				 "SELECT count(*) FROM outbox_checkpoint"
+				 " WHERE (?1 IS NULL OR subscription = ?1) AND position > ?2",
+				 c->change->selection.subscription, numbers, 0, &beyond, error);
+	if (code == OB_OK && beyond > 0)
+		code = ob_error_set(
+		    error, OB_INVALID,
+		    "%s: the log gives out numbers again that its checkpoints have passed: "
+		    "go on from the beginning, from now or from an id",
+		    c->store->name);
+	return code;
+}
+
+/* Where to go on. */
+static int
+adopt_position(struct changing *c, struct ob_error *error)
+{
 	int64_t position = 0;
 	int code = OB_OK;
 
@@ -395,38 +424,36 @@ change_adopt(struct changing *c, struct ob_error *error)
 		code = position_of_id(c, c->change->from_id, &position, error);
 		position--;
 	} else if (c->change->from_now) {
-		code = number_of(c,
-				 "SELECT max((SELECT coalesce(max(seq), 0) FROM outbox_message),"
-				 " (SELECT coalesce(max(seq), 0) FROM sqlite_sequence"
-				 " WHERE name = 'outbox_message'))",
-				 NULL, 0, 0, &position, error);
+		code = log_numbers(c, &position, error);
 	}
 	if (code != OB_OK)
 		return code;
-	code = run_numbers(c,
+	return run_numbers(c,
 			   "UPDATE outbox_checkpoint SET position = ?2, replay_position = NULL,"
 			   " replay_end = NULL WHERE ?1 IS NULL OR subscription = ?1",
 			   position, 0, 0, error);
+}
+
+/* Says that this database is meant, to the relay of one subscription or of each. */
+static int
+change_adopt(struct changing *c, struct ob_error *error)
+{
+	int code = ob_sqlite_now(c->store, &c->now_ms, error);
+
+	if (code == OB_OK)
+		code = c->change->from_checkpoint ? checkpoint_check(c, error)
+						  : adopt_position(c, error);
 	if (code != OB_OK)
 		return code;
-	c->count = (uint64_t)sqlite3_changes(store->db);
+	/* A clock that was set back must not make it look like an adoption of the past. */
 	code = run_numbers(
 	    c,
-	    "UPDATE outbox_lease SET epoch = epoch + 1, holder = '', owner = '', expires_at = 0"
+	    "UPDATE outbox_lease SET epoch = epoch + 1, holder = '', owner = '', expires_at = 0,"
+	    " adopted_at = max(adopted_at + 1, ?2), refused_by = '', refused_code = '',"
+	    " refused_text = '', refused_since = 0, refused_at = 0"
 	    " WHERE ?1 IS NULL OR subscription = ?1",
-	    0, 0, 0, error);
-	if (code != OB_OK)
-		return code;
-	ob_sqlite_file_stamp(store, stamp);
-	ob_sqlite_random_hex(store, random, sizeof(random));
-	code = ob_sqlite_prepare_text(store, "UPDATE outbox_instance SET adopted = ?1 || ?2",
-				      &statement, error);
-	if (code != OB_OK)
-		return code;
-	ob_sqlite_bind_string(statement, 1, stamp);
-	ob_sqlite_bind_string(statement, 2, random);
-	code = ob_sqlite_run(store, statement, "adopt", error);
-	sqlite3_finalize(statement);
+	    c->now_ms, 0, 0, error);
+	c->count = (uint64_t)sqlite3_changes(c->store->db);
 	return code;
 }
 

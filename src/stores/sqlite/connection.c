@@ -78,6 +78,7 @@ ob_sqlite_read_mode(struct sqlite_store *store, struct ob_error *error)
 	else
 		code = ob_sqlite_fail(store, rc, "open", error);
 	sqlite3_finalize(statement);
+	ob_sqlite_file_note_sides(store);
 	return code;
 }
 
@@ -510,21 +511,6 @@ ob_sqlite_now(struct sqlite_store *store, int64_t *now_ms, struct ob_error *erro
 	int code = ob_sqlite_prepare(store, SQL_NOW, &statement, error);
 
 	return code != OB_OK ? code : ob_sqlite_number(store, statement, 0, now_ms, error);
-}
-
-int
-ob_sqlite_file_check(struct sqlite_store *store, struct ob_error *error)
-{
-	struct stat st;
-
-	if (stat(store->path, &st) == 0 && st.st_dev == store->file.device &&
-	    st.st_ino == store->file.inode)
-		return OB_OK;
-	return ob_error_set(
-	    error, OB_FOREIGN,
-	    "%s: the file was replaced or removed while it was in use; if that was meant, go "
-	    "on with: outbox adopt %s",
-	    store->name, store->name);
 }
 
 struct ob_bytes

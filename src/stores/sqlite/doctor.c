@@ -157,9 +157,18 @@ examine_subscription(void *context, const struct ob_subscription_stats *stats)
 		snprintf(mend, sizeof(mend), "outbox resume %s %s", e->store->name, stats->name);
 		find(e, OB_FINDING_NOTE, "paused", mend, "subscription %s is paused", stats->name);
 	}
-	if (!stats->held && stats->pending)
+	if (!stats->held && *stats->state != '\0') {
+		snprintf(mend, sizeof(mend), "outbox adopt %s --subscription %s %s", e->store->name,
+			 stats->name,
+			 strcmp(stats->code, ob_code_name(OB_FOREIGN)) == 0 ? "--from-checkpoint"
+									    : "--from-beginning");
+		find(e, OB_FINDING_FAIL, stats->code, mend,
+		     "the relay of subscription %s refuses this database: %s", stats->name,
+		     stats->text);
+	} else if (!stats->held && stats->pending) {
 		find(e, OB_FINDING_WARN, "no_relay", "start its relay",
 		     "subscription %s has messages waiting and no relay runs it", stats->name);
+	}
 	if (stats->dead_rows > 0) {
 		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);
 		find(e, OB_FINDING_WARN, "dead_messages", mend,

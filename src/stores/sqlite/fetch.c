@@ -473,6 +473,23 @@ parked_read(struct sqlite_store *store, const struct ob_fetch *fetch, int64_t no
 /* ---- the call ---- */
 
 static int
+log_end_read(struct sqlite_store *store, sqlite3_stmt *statement, struct ob_error *error)
+{
+	int code = OB_OK, rc = sqlite3_step(statement);
+
+	/* None is left where all that was read is trimmed. */
+	store->seen_position = 0;
+	if (rc == SQLITE_ROW) {
+		store->seen_position = sqlite3_column_int64(statement, 0);
+		store->seen_id = ob_sqlite_id_hash(statement, 1);
+	} else if (rc != SQLITE_DONE) {
+		code = ob_sqlite_fail(store, rc, "read", error);
+	}
+	sqlite3_reset(statement);
+	return code;
+}
+
+static int
 fetch_read(struct sqlite_store *store, const struct ob_fetch *fetch, struct ob_batch *batch,
 	   struct ob_error *error)
 {
@@ -495,9 +512,7 @@ fetch_read(struct sqlite_store *store, const struct ob_fetch *fetch, struct ob_b
 		code = ob_sqlite_prepare(store, SQL_LOG_END, &statement, error);
 	else
 		return code;
-	if (code == OB_OK)
-		code = ob_sqlite_number(store, statement, 0, &store->seen_position, error);
-	return code;
+	return code == OB_OK ? log_end_read(store, statement, error) : code;
 }
 
 /* A fetch that failed leaves no trace: neither ordinals nor rows that count as handed out. */
@@ -558,6 +573,10 @@ ob_sqlite_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_b
 	if (code != OB_OK) {
 		fetch_undo(store, point, batch);
 		return code;
+	}
+	if (store->seen_position > store->known.log_end) {
+		store->known.log_end = store->seen_position;
+		store->known.log_end_id = store->seen_id;
 	}
 	batch->passed = ob_reading_passed(&store->reading);
 	store->more = batch->more;

@@ -9,12 +9,11 @@
  *	ours     ours     go on, if beat and checkpoint are as we left them; else the file went back in time
  *	ours     higher   a person changed something: OB_CHANGED, what was fetched stands
  *	another  higher   another relay took over: OB_STALE
- *	any      lower    the file went back in time: OB_FOREIGN, until a person has adopted it
+ *	any      lower    the file went back in time: OB_FOREIGN, until a person has adopted it (see known.c)
  *
  * A file that was replaced by rename is another inode, which is looked at before each transaction. What a
  * restored file is owed (everything since the backup again, or only what is new) no program can know.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +27,9 @@ store_of(struct ob_store *base)
 	return (struct sqlite_store *)(void *)base;
 }
 
-void
-ob_sqlite_random_hex(struct sqlite_store *store, char *out, size_t size)
+/* `size` - 1 random hex digits. */
+static void
+random_hex(struct sqlite_store *store, char *out, size_t size)
 {
 	static const char digits[] = "0123456789abcdef";
 	const struct ob_host *host = store->base.host;
@@ -40,13 +40,6 @@ ob_sqlite_random_hex(struct sqlite_store *store, char *out, size_t size)
 		out[i] = digits[byte & 15];
 	}
 	out[size - 1] = '\0';
-}
-
-void
-ob_sqlite_file_stamp(const struct sqlite_store *store, char out[SQLITE_STORE_ADOPTED_SIZE])
-{
-	snprintf(out, SQLITE_STORE_ADOPTED_SIZE, "%ju:%ju:", (uintmax_t)store->file.device,
-		 (uintmax_t)store->file.inode);
 }
 
 void
@@ -61,13 +54,13 @@ ob_sqlite_forget(struct sqlite_store *store)
 /* ---- acquire ---- */
 
 struct lease_row {
-	char holder[SQLITE_STORE_HOLDER_SIZE];
+	struct sqlite_said said;
 	char owner[OB_OWNER_NAME_MAX];
-	char adopted[SQLITE_STORE_ADOPTED_SIZE];
-	int64_t epoch, beat, lease_ms, expires_at, now_ms;
+	int64_t lease_ms, expires_at, now_ms;
 	struct ob_mark checkpoint;
 	int64_t replay_end;
 	bool paused;
+	bool refused; /* by us: only a person can let us go on */
 };
 
 static int
@@ -77,33 +70,36 @@ lease_read(struct sqlite_store *store, const char *name, struct lease_row *row,
 	static const char sql[] =
 	    "SELECT l.holder, l.epoch, l.beat, l.owner, l.lease_ms, l.expires_at, c.position,"
 	    " coalesce(c.replay_position, -1), coalesce(c.replay_end, 0), s.paused, s.order_by, s.topics,"
-	    " (SELECT adopted FROM outbox_instance),"
-	    " CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)"
-	    " FROM outbox_subscription AS s JOIN outbox_lease AS l ON l.subscription = s.name"
-	    " JOIN outbox_checkpoint AS c ON c.subscription = s.name WHERE s.name = ?1";
+	    " l.adopted_at, CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER),"
+	    " " OB_SQLITE_LOG_COLUMNS(
+		"?2") " FROM outbox_subscription AS s JOIN outbox_lease AS l ON l.subscription = s.name"
+		      " JOIN outbox_checkpoint AS c ON c.subscription = s.name WHERE s.name = ?1";
 	sqlite3_stmt *statement;
 	int code = ob_sqlite_prepare_text(store, sql, &statement, error), rc;
 
 	if (code != OB_OK)
 		return code;
 	ob_sqlite_bind_string(statement, 1, name);
+	sqlite3_bind_int64(statement, 2, store->known.log_end);
 	rc = sqlite3_step(statement);
 	if (rc == SQLITE_ROW) {
-		ob_sqlite_column_text_copy(statement, 0, row->holder, sizeof(row->holder));
-		row->epoch = sqlite3_column_int64(statement, 1);
-		row->beat = sqlite3_column_int64(statement, 2);
+		ob_sqlite_column_text_copy(statement, 0, row->said.holder,
+					   sizeof(row->said.holder));
+		row->said.epoch = sqlite3_column_int64(statement, 1);
+		row->said.beat = sqlite3_column_int64(statement, 2);
 		ob_sqlite_column_text_copy(statement, 3, row->owner, sizeof(row->owner));
 		row->lease_ms = sqlite3_column_int64(statement, 4);
 		row->expires_at = sqlite3_column_int64(statement, 5);
-		row->checkpoint.log = sqlite3_column_int64(statement, 6);
+		row->checkpoint.log = row->said.position = sqlite3_column_int64(statement, 6);
 		row->checkpoint.replay = sqlite3_column_int64(statement, 7);
 		row->replay_end = sqlite3_column_int64(statement, 8);
 		row->paused = sqlite3_column_int(statement, 9) != 0;
 		store->order_by = (enum ob_order_by)sqlite3_column_int(statement, 10);
 		free(store->topics);
 		store->topics = strdup((const char *)sqlite3_column_text(statement, 11));
-		ob_sqlite_column_text_copy(statement, 12, row->adopted, sizeof(row->adopted));
+		row->said.adopted_at = sqlite3_column_int64(statement, 12);
 		row->now_ms = sqlite3_column_int64(statement, 13);
+		ob_sqlite_log_read(statement, 14, &row->said.log);
 		if (store->topics == NULL)
 			code = ob_error_set(error, OB_NOMEM, "out of memory");
 		else
@@ -131,11 +127,12 @@ lease_left_ms(struct sqlite_store *store, const struct lease_row *row)
 	const struct ob_host *host = store->base.host;
 	int64_t left = row->expires_at - row->now_ms, now_us = host->monotonic_us(host->context);
 
-	if (row->holder[0] == '\0' || left <= 0)
+	if (row->said.holder[0] == '\0' || left <= 0)
 		return 0;
-	if (strcmp(store->waited_holder, row->holder) != 0 || store->waited_beat != row->beat) {
-		memcpy(store->waited_holder, row->holder, sizeof(store->waited_holder));
-		store->waited_beat = row->beat;
+	if (strcmp(store->waited_holder, row->said.holder) != 0 ||
+	    store->waited_beat != row->said.beat) {
+		memcpy(store->waited_holder, row->said.holder, sizeof(store->waited_holder));
+		store->waited_beat = row->said.beat;
 		store->waited_since_us = now_us;
 	}
 	if (now_us - store->waited_since_us >= row->lease_ms * 1000)
@@ -151,16 +148,17 @@ lease_take(struct sqlite_store *store, const struct ob_lease_request *request,
 	int code = ob_sqlite_prepare_text(
 	    store,
 	    "UPDATE outbox_lease SET holder = ?2, beat = ?3, epoch = ?4, owner = ?5, lease_ms = ?6,"
-	    " expires_at = ?7, state = '', code = '', text = '', state_since = ?8"
+	    " expires_at = ?7, state = '', code = '', text = '', state_since = ?8, refused_by = '',"
+	    " refused_code = '', refused_text = '', refused_since = 0, refused_at = 0"
 	    " WHERE subscription = ?1",
 	    &statement, error);
 
 	if (code != OB_OK)
 		return code;
 	if (!goes_on)
-		ob_sqlite_random_hex(store, store->lease.holder, sizeof(store->lease.holder));
-	store->lease.beat = row->beat + 1;
-	store->lease.epoch = goes_on ? row->epoch : row->epoch + 1;
+		random_hex(store, store->lease.holder, sizeof(store->lease.holder));
+	store->lease.beat = row->said.beat + 1;
+	store->lease.epoch = goes_on ? row->said.epoch : row->said.epoch + 1;
 	store->lease.lease_ms = request->lease_ms;
 	ob_sqlite_bind_string(statement, 1, request->subscription);
 	ob_sqlite_bind_string(statement, 2, store->lease.holder);
@@ -251,53 +249,109 @@ parked_read(struct sqlite_store *store, const struct ob_lease_request *request,
 	return code;
 }
 
-/* A file that was replaced, or went back in time, is gone on with only once a person has adopted it. */
-static int
-adopted_check(struct sqlite_store *store, const struct lease_row *row, struct ob_error *error)
+/*
+ * Says in the database that is refused that it is, for those who look into it, and gives up the lease if it is ours. It
+ * may not let us, and another that runs the subscription there is not disturbed.
+ */
+static void
+refusal_write(struct sqlite_store *store, const struct ob_lease_request *request,
+	      const struct lease_row *row)
 {
-	char stamp[SQLITE_STORE_ADOPTED_SIZE];
+	const struct ob_host *host = store->base.host;
+	int64_t since_ms = (host->monotonic_us(host->context) - store->refuses_since_us) / 1000;
+	sqlite3_stmt *statement;
 
-	ob_sqlite_file_stamp(store, stamp);
-	if (strcmp(row->adopted, store->adopted) != 0 && ob_text_starts_with(row->adopted, stamp)) {
-		store->replaced = false;
-		return OB_OK;
-	}
-	return ob_error_set(
-	    error, OB_FOREIGN,
-	    "%s: the file was replaced or restored while it was in use; if that was meant, go "
-	    "on with: outbox adopt %s",
-	    store->name, store->name);
+	if (ob_sqlite_prepare_text(store,
+				   "UPDATE outbox_lease SET refused_by = ?2, refused_code = ?3,"
+				   " refused_text = ?4, refused_since = ?5, refused_at = ?6,"
+				   " expires_at = CASE WHEN holder = ?7 THEN 0 ELSE expires_at END"
+				   " WHERE subscription = ?1",
+				   &statement, NULL) != OB_OK)
+		return;
+	ob_sqlite_bind_string(statement, 1, request->subscription);
+	ob_sqlite_bind_string(statement, 2, request->owner == NULL ? "" : request->owner);
+	ob_sqlite_bind_string(statement, 3, ob_sqlite_refusal_code(store));
+	ob_sqlite_bind_string(statement, 4, store->refuses);
+	sqlite3_bind_int64(statement, 5, row->now_ms - since_ms);
+	sqlite3_bind_int64(statement, 6, row->now_ms);
+	ob_sqlite_bind_string(statement, 7, store->lease.holder);
+	(void)ob_sqlite_run(store, statement, "refuse", NULL);
+	sqlite3_finalize(statement);
 }
 
-/* Everything of acquire that is one transaction. `*goes_on` as in ob_acquired. */
+/* Everything of acquire that is one transaction. */
 static int
 lease_acquire(struct sqlite_store *store, const struct ob_lease_request *request,
 	      struct lease_row *row, struct ob_acquired *acquired, struct ob_error *error)
 {
-	bool mine;
 	int code = lease_read(store, request->subscription, row, error);
+	const char *fault;
+	bool ours;
 
-	if (code == OB_OK && store->replaced)
-		code = adopted_check(store, row, error);
 	if (code != OB_OK)
 		return code;
-	mine = store->acquired && strcmp(row->holder, store->lease.holder) == 0 &&
-	       row->beat == store->lease.beat;
-	if (!mine) {
+	fault = ob_sqlite_known_fault(store, &row->said);
+	row->refused = fault != NULL;
+	if (row->refused) {
+		ob_sqlite_refuse(store, fault);
+		refusal_write(store, request, row);
+		return OB_OK;
+	}
+	/* After a doubt it may be ours still: nobody else knows its name. */
+	ours = row->said.holder[0] != '\0' && strcmp(row->said.holder, store->lease.holder) == 0;
+	if (!ours) {
 		acquired->retry_in_ms = lease_left_ms(store, row);
 		if (acquired->retry_in_ms > 0) {
 			memcpy(acquired->owner, row->owner, sizeof(acquired->owner));
 			return OB_OK;
 		}
 	}
-	acquired->goes_on = mine && !store->in_doubt &&
-			    row->checkpoint.log == store->reading.settled.log &&
-			    strcmp(store->subscription, request->subscription) == 0;
+	acquired->goes_on = ours && store->acquired && row->said.beat == store->lease.beat &&
+			    !store->in_doubt && row->checkpoint.log == store->reading.settled.log;
 	code = lease_take(store, request, row, acquired->goes_on, error);
 	if (code == OB_OK)
 		code = parked_read(store, request, acquired, error);
 	acquired->held = code == OB_OK;
 	return code;
+}
+
+/* The connection, the file and the tables are such that the lease can be asked for. */
+static int
+acquire_prepare(struct sqlite_store *store, const struct ob_lease_request *request,
+		struct ob_error *error)
+{
+	int code = OB_OK;
+
+	if (strcmp(store->subscription, request->subscription) != 0) {
+		ob_sqlite_forget(store);
+		store->known = (struct sqlite_known){0};
+		store->refuses = NULL;
+		ob_text_copy(store->subscription, sizeof(store->subscription),
+			     request->subscription);
+	}
+	if (!store->in_doubt && store->db != NULL)
+		(void)ob_sqlite_file_look(store, NULL);
+	if (store->in_doubt || store->db == NULL)
+		code = ob_sqlite_reconnect(store, error);
+	return code == OB_OK ? ob_sqlite_schema_check(store, error) : code;
+}
+
+/* The lease is taken, and committed. */
+static void
+lease_begin(struct sqlite_store *store, const struct lease_row *row, struct ob_acquired *acquired)
+{
+	ob_map_clear(&store->handed);
+	if (acquired->goes_on)
+		ob_reading_go_on(&store->reading, row->checkpoint.replay, row->replay_end);
+	else
+		ob_reading_start(&store->reading, row->checkpoint, row->replay_end);
+	memcpy(store->known.said.holder, store->lease.holder, sizeof(store->known.said.holder));
+	store->known.said.epoch = store->lease.epoch;
+	store->known.said.beat = store->lease.beat;
+	store->acquired = true;
+	store->more = true;
+	acquired->epoch = (uint64_t)store->lease.epoch;
+	acquired->paused = row->paused;
 }
 
 int
@@ -307,28 +361,24 @@ ob_sqlite_acquire(struct ob_store *base, const struct ob_lease_request *request,
 	struct sqlite_store *store = store_of(base);
 	struct sqlite_lease before = store->lease;
 	struct lease_row row = {0};
-	int code = OB_OK;
+	int code;
 
 	*acquired = (struct ob_acquired){0};
 	if (request->shard != 0)
 		return ob_error_set(error, OB_UNSUPPORTED, "%s: SQLite runs one shard",
 				    store->name);
-	if (!store->in_doubt && store->db != NULL && ob_sqlite_file_check(store, NULL) != OB_OK) {
-		store->in_doubt = true;
-		/* Before the first acquire nothing rests on the file, so another one is as good. */
-		store->replaced = store->replaced || store->subscription[0] != '\0';
-	}
-	if (store->in_doubt || store->db == NULL)
-		code = ob_sqlite_reconnect(store, error);
-	if (code == OB_OK)
-		code = ob_sqlite_schema_check(store, error);
+	code = acquire_prepare(store, request, error);
 	if (code == OB_OK)
 		code = ob_sqlite_begin_write(store, error);
 	if (code != OB_OK)
 		return code;
 	code = ob_sqlite_end(store, lease_acquire(store, request, &row, acquired, error), error);
-	if (code == OB_OK)
+	if (row.refused)
+		code = ob_sqlite_foreign(store, error);
+	if (code == OB_OK) {
 		OB_CRASH_POINT("C2");
+		ob_sqlite_known_note(store, &row.said);
+	}
 	if (code != OB_OK || !acquired->held) {
 		store->lease = before;
 		if (code != OB_BUSY)
@@ -336,71 +386,78 @@ ob_sqlite_acquire(struct ob_store *base, const struct ob_lease_request *request,
 		acquired->held = false;
 		return code;
 	}
-	ob_text_copy(store->subscription, sizeof(store->subscription), request->subscription);
-	memcpy(store->adopted, row.adopted, sizeof(store->adopted));
-	ob_map_clear(&store->handed);
-	if (acquired->goes_on)
-		ob_reading_go_on(&store->reading, row.checkpoint.replay, row.replay_end);
-	else
-		ob_reading_start(&store->reading, row.checkpoint, row.replay_end);
-	store->acquired = true;
-	store->more = true;
-	acquired->epoch = (uint64_t)store->lease.epoch;
-	acquired->paused = row.paused;
+	lease_begin(store, &row, acquired);
 	return OB_OK;
 }
 
 /* ---- while it is held ---- */
 
 static int
-fence_foreign(struct sqlite_store *store, struct ob_error *error)
+fence_foreign(struct sqlite_store *store, const char *why, struct ob_error *error)
 {
 	ob_sqlite_forget(store);
-	store->replaced = true;
-	return ob_error_set(
-	    error, OB_FOREIGN,
-	    "%s: the database is not what it was: it was restored or replaced while in use; if "
-	    "that was meant, go on with: outbox adopt %s",
-	    store->name, store->name);
+	ob_sqlite_refuse(store, why);
+	return ob_sqlite_foreign(store, error);
+}
+
+static int
+fence_read(struct sqlite_store *store, struct sqlite_said *said, int64_t *now_ms, bool *found,
+	   struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	int code = ob_sqlite_prepare(store, SQL_FENCE, &statement, error), rc;
+
+	if (code != OB_OK)
+		return code;
+	sqlite3_bind_text(statement, 1, store->subscription, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(statement, 2, store->known.log_end);
+	rc = sqlite3_step(statement);
+	*found = rc == SQLITE_ROW;
+	if (rc == SQLITE_ROW) {
+		ob_sqlite_column_text_copy(statement, 0, said->holder, sizeof(said->holder));
+		said->epoch = sqlite3_column_int64(statement, 1);
+		said->beat = sqlite3_column_int64(statement, 2);
+		said->position = sqlite3_column_int64(statement, 3);
+		*now_ms = sqlite3_column_int64(statement, 4);
+		ob_sqlite_log_read(statement, 5, &said->log);
+	} else if (rc != SQLITE_DONE) {
+		code = ob_sqlite_fail(store, rc, "read the lease", error);
+	}
+	sqlite3_reset(statement);
+	return code;
 }
 
 int
 ob_sqlite_fence(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error)
 {
-	sqlite3_stmt *statement;
-	int64_t epoch, beat, position;
-	bool ours;
-	int code, rc;
+	struct sqlite_said said = {0};
+	const char *fault;
+	bool found, ours;
+	int code;
 
 	if (!store->acquired)
 		return ob_error_set(error, OB_STALE, "%s: the lease is not held", store->name);
-	code = ob_sqlite_prepare(store, SQL_FENCE, &statement, error);
+	code = fence_read(store, &said, now_ms, &found, error);
 	if (code != OB_OK)
 		return code;
-	sqlite3_bind_text(statement, 1, store->subscription, -1, SQLITE_STATIC);
-	rc = sqlite3_step(statement);
-	if (rc != SQLITE_ROW) {
-		code = rc == SQLITE_DONE ? fence_foreign(store, error)
-					 : ob_sqlite_fail(store, rc, "read the lease", error);
-		sqlite3_reset(statement);
-		return code;
-	}
-	ours = strcmp((const char *)sqlite3_column_text(statement, 0), store->lease.holder) == 0;
-	epoch = sqlite3_column_int64(statement, 1);
-	beat = sqlite3_column_int64(statement, 2);
-	position = sqlite3_column_int64(statement, 3);
-	*now_ms = sqlite3_column_int64(statement, 4);
-	sqlite3_reset(statement);
-	if (epoch < store->lease.epoch || (!ours && epoch == store->lease.epoch))
-		return fence_foreign(store, error);
+	if (!found)
+		return fence_foreign(store, "its subscription is not there", error);
+	ours = strcmp(said.holder, store->lease.holder) == 0;
+	if (said.epoch < store->lease.epoch || (!ours && said.epoch == store->lease.epoch))
+		return fence_foreign(store, "its lease is of an earlier time", error);
 	if (!ours) {
 		ob_sqlite_forget(store);
 		return ob_error_set(error, OB_STALE, "%s: another relay runs subscription '%s' now",
 				    store->name, store->subscription);
 	}
-	if (beat != store->lease.beat || position != store->reading.settled.log)
-		return fence_foreign(store, error);
-	if (epoch > store->lease.epoch)
+	if (said.beat != store->lease.beat)
+		return fence_foreign(store, "its lease is of an earlier time", error);
+	if (said.position != store->reading.settled.log)
+		return fence_foreign(store, "its checkpoint is of another time", error);
+	fault = ob_sqlite_log_fault(store, &said.log, said.position);
+	if (fault != NULL)
+		return fence_foreign(store, fault, error);
+	if (said.epoch > store->lease.epoch)
 		return ob_error_set(error, OB_CHANGED,
 				    "%s: subscription '%s' was changed by a person", store->name,
 				    store->subscription);
@@ -410,8 +467,6 @@ ob_sqlite_fence(struct sqlite_store *store, int64_t *now_ms, struct ob_error *er
 int
 ob_sqlite_lease_look(struct sqlite_store *store, struct ob_error *error)
 {
-	int code;
-
 	if (store->in_doubt) {
 		ob_sqlite_forget(store);
 		return ob_error_set(error, OB_AGAIN, "%s: the lease must be taken again",
@@ -419,12 +474,7 @@ ob_sqlite_lease_look(struct sqlite_store *store, struct ob_error *error)
 	}
 	if (!store->acquired)
 		return ob_error_set(error, OB_STALE, "%s: the lease is not held", store->name);
-	code = ob_sqlite_file_check(store, error);
-	if (code != OB_OK) {
-		ob_sqlite_forget(store);
-		store->in_doubt = store->replaced = true;
-	}
-	return code;
+	return ob_sqlite_file_look(store, error);
 }
 
 static int
@@ -473,7 +523,7 @@ ob_sqlite_renew(struct ob_store *base, const struct ob_relay_state *state, struc
 	code = ob_sqlite_end(store, lease_renew(store, state, error), error);
 	if (code == OB_OK) {
 		OB_CRASH_POINT("C14");
-		store->lease.beat++;
+		store->known.said.beat = ++store->lease.beat;
 	}
 	return code;
 }

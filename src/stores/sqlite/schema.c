@@ -13,7 +13,7 @@
 #include "crash.h"
 #include "sqlite_store.h"
 
-extern const char ob_sqlite_sql_001[];
+extern const char ob_sqlite_sql_001[], ob_sqlite_sql_002[];
 
 struct migration {
 	uint32_t version;
@@ -23,6 +23,7 @@ struct migration {
 
 static const struct migration migrations[] = {
     {1, "outbox", ob_sqlite_sql_001},
+    {2, "adoption", ob_sqlite_sql_002},
 };
 
 #define MIGRATION_COUNT (sizeof(migrations) / sizeof(migrations[0]))

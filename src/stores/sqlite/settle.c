@@ -401,6 +401,7 @@ settle_part(struct settling *s, const struct ob_settle *settle, uint32_t *from,
 		return code;
 	OB_CRASH_POINT("C7");
 	ob_reading_settled(&store->reading, through);
+	store->known.said.position = store->reading.settled.log;
 	for (; *from < to; ++*from)
 		if (!outcome_is_of_log(&settle->outcomes[*from]))
 			ob_map_remove(&store->handed, (uint64_t)settle->outcomes[*from].position);

@@ -6,6 +6,7 @@
  *	schema.c      migrations, and whether our tables are as they should be
  *	subscribe.c   making a subscription
  *	lease.c       acquire, renew, release, and the fence that every call passes
+ *	known.c       whether the database went back in time
  *	fetch.c       reading the log and the due parked rows
  *	settle.c      writing outcomes
  *	durable.c     what was read is on the disk before it is handed out
@@ -29,8 +30,7 @@
 #include "map.h"
 #include "reading.h"
 
-#define SQLITE_STORE_HOLDER_SIZE  33 /* 128 random bits in hex, and a NUL */
-#define SQLITE_STORE_ADOPTED_SIZE 96
+#define SQLITE_STORE_HOLDER_SIZE 33 /* 128 random bits in hex, and a NUL */
 /* How many parked rows may be handed out at once. */
 #define SQLITE_STORE_HANDED_MAX 4096
 
@@ -82,6 +82,27 @@ struct sqlite_lease {
 	int64_t lease_ms;
 };
 
+/* The log as a whole, as one transaction sees it. */
+struct sqlite_log {
+	char outbox[SQLITE_STORE_HOLDER_SIZE]; /* which outbox it is */
+	int64_t numbers;                       /* the highest that was ever given to a message */
+	uint64_t id; /* of the message at known.log_end, its hash; 0: it is gone */
+};
+
+/* What the rows of a subscription say. */
+struct sqlite_said {
+	char holder[SQLITE_STORE_HOLDER_SIZE];
+	int64_t epoch, beat, position, adopted_at;
+	struct sqlite_log log;
+};
+
+/* What is known to be committed. It outlives the connection: see known.c. */
+struct sqlite_known {
+	struct sqlite_said said; /* without an outbox: nothing is known yet */
+	int64_t log_end;         /* the last message that was seen, 0: none */
+	uint64_t log_end_id;
+};
+
 struct sqlite_store {
 	struct ob_store base; /* first: the contract's part */
 	const struct sqlite_options *options;
@@ -91,12 +112,13 @@ struct sqlite_store {
 
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL_COUNT];
-	struct sqlite_file_id file;
-	bool wal; /* journal_mode of the database */
+	struct sqlite_file_id file, file_wal, file_shm; /* the last two are 0 when not there */
+	bool wal;                                       /* journal_mode of the database */
 	bool utf16;
 	bool in_doubt; /* an error after which only a new connection can be believed */
-	bool replaced; /* the file is another one, or went back in time: only a person can go on */
-	char adopted[SQLITE_STORE_ADOPTED_SIZE]; /* outbox_instance.adopted at the last acquire */
+	struct sqlite_known known;
+	const char *refuses; /* why only a person can let us go on; NULL: we may */
+	int64_t refuses_since_us;
 	int64_t busy_since_us;
 	int64_t write_began_us, write_took_us, write_ended_us; /* of our own transactions */
 
@@ -119,7 +141,8 @@ struct sqlite_store {
 	int64_t durable_position; /* rows up to here are known to be on the disk */
 	uint64_t durable_salt;    /* of the -wal when the main file was last made durable */
 	int64_t seen_position;    /* the last row of the log when it was last read */
-	char day[10];             /* the date of the last created_at, and when that day began */
+	uint64_t seen_id;
+	char day[10]; /* the date of the last created_at, and when that day began */
 	int64_t day_us;
 	int64_t version_read;                /* data_version of the last fetch */
 	bool more;                           /* the last fetch left rows behind */
@@ -172,8 +195,6 @@ void ob_sqlite_sleep(int64_t us);
 int ob_sqlite_version(struct sqlite_store *store, int64_t *version, struct ob_error *error);
 /* The database's clock, in milliseconds since 1970. */
 int ob_sqlite_now(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error);
-/* OB_FOREIGN when the path leads to another file than the one that is open. */
-int ob_sqlite_file_check(struct sqlite_store *store, struct ob_error *error);
 /* A column's bytes, in UTF-8 whatever the database's encoding. They live until the next step. */
 struct ob_bytes ob_sqlite_column(struct sqlite_store *store, sqlite3_stmt *statement, int column);
 int ob_sqlite_bind_string(sqlite3_stmt *statement, int at, const char *text);
@@ -215,12 +236,41 @@ int ob_sqlite_release(struct ob_store *base, struct ob_error *error);
 int ob_sqlite_lease_look(struct sqlite_store *store, struct ob_error *error);
 /* Inside a transaction: the lease is ours, of our epoch, and the checkpoint is where we left it. Gives the time. */
 int ob_sqlite_fence(struct sqlite_store *store, int64_t *now_ms, struct ob_error *error);
-/* "DEVICE:INODE:" of the open file, as `adopted` begins when a person has adopted this very file. */
-void ob_sqlite_file_stamp(const struct sqlite_store *store, char out[SQLITE_STORE_ADOPTED_SIZE]);
-/* `size` - 1 random hex digits. */
-void ob_sqlite_random_hex(struct sqlite_store *store, char *out, size_t size);
 /* Nothing that was fetched is valid any more. */
 void ob_sqlite_forget(struct sqlite_store *store);
+
+/* ---- known.c ---- */
+
+/* Three columns: which outbox, the highest number given, the id of the message that `at`, a parameter, names. */
+#define OB_SQLITE_LOG_COLUMNS(at)                                                            \
+	"(SELECT id FROM outbox_instance),"                                                  \
+	" max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox_message'), 0)," \
+	" coalesce((SELECT max(seq) FROM outbox_message), 0)),"                              \
+	" (SELECT id FROM outbox_message WHERE seq = " at ")"
+void ob_sqlite_log_read(sqlite3_stmt *statement, int column, struct sqlite_log *log);
+uint64_t ob_sqlite_id_hash(sqlite3_stmt *statement, int column);
+
+/* What is wrong with the log of a database whose lease is as we left it; NULL: nothing. */
+const char *ob_sqlite_log_fault(const struct sqlite_store *store, const struct sqlite_log *log,
+				int64_t position);
+/* Why a database that says this must be refused; NULL: it need not be. */
+const char *ob_sqlite_known_fault(const struct sqlite_store *store, const struct sqlite_said *said);
+/* That was committed, or was seen so. */
+void ob_sqlite_known_note(struct sqlite_store *store, const struct sqlite_said *said);
+/* From now on, until it is adopted. `why` is a constant. */
+void ob_sqlite_refuse(struct sqlite_store *store, const char *why);
+/* The reason code of `refuses`. */
+const char *ob_sqlite_refusal_code(const struct sqlite_store *store);
+/* OB_FOREIGN, with why and the command to go on. */
+int ob_sqlite_foreign(const struct sqlite_store *store, struct ob_error *error);
+
+/* Remembers which files beside the database belong to the open connection. */
+void ob_sqlite_file_note_sides(struct sqlite_store *store);
+/* OB_FOREIGN when the path leads to another file than the one that is open; OB_AGAIN when that holds for what belongs to
+   it, or when nobody can tell. */
+int ob_sqlite_file_check(struct sqlite_store *store, struct ob_error *error);
+/* The same, and draws the conclusions of what is found. */
+int ob_sqlite_file_look(struct sqlite_store *store, struct ob_error *error);
 
 /* ---- fetch.c, settle.c, durable.c, wait.c ---- */
 

@@ -31,9 +31,10 @@ const char *const ob_sqlite_statement_texts[SQL_COUNT] = {
     [SQL_DATA_VERSION] = "PRAGMA data_version",
     [SQL_NOW] = "SELECT " NOW,
 
-    [SQL_FENCE] = "SELECT l.holder, l.epoch, l.beat, c.position, " NOW
-		  " FROM outbox_lease AS l JOIN outbox_checkpoint AS c USING (subscription)"
-		  " WHERE l.subscription = ?1",
+    /* ?2 the last message that was seen. */
+    [SQL_FENCE] = "SELECT l.holder, l.epoch, l.beat, c.position, " NOW ", " OB_SQLITE_LOG_COLUMNS(
+	"?2") " FROM outbox_lease AS l JOIN outbox_checkpoint AS c USING (subscription)"
+	      " WHERE l.subscription = ?1",
 
     /* ?1 from (without it), ?2 to (with it), ?3 how many. */
     [SQL_MESSAGES] = "SELECT seq, " DUE_IN ", " MESSAGE_COLUMNS ", payload FROM outbox_message"
@@ -58,7 +59,7 @@ const char *const ob_sqlite_statement_texts[SQL_COUNT] = {
     /* ?2 how many: those that are handed out are passed over by the caller. */
     [SQL_PARKED_NEXT_DUE] = "SELECT position, due_at FROM outbox_parked"
 			    " WHERE subscription = ?1 AND head = 1 ORDER BY due_at LIMIT ?2",
-    [SQL_LOG_END] = "SELECT max(seq) FROM outbox_message",
+    [SQL_LOG_END] = "SELECT seq, id FROM outbox_message ORDER BY seq DESC LIMIT 1",
 
     /*
      * ?2 position, ?3 lane, ?4 scheduled, ?5 head, ?6 due_at, ?7 attempts, ?8 first_try_at, ?9 now,

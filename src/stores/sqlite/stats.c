@@ -9,6 +9,8 @@
 /* How far the first message that is waiting is looked for; behind that one is taken for granted. */
 #define LOOK_ROWS 1000
 #define TEXTS_MAX (64 * 1024)
+/* A relay that refuses the database looks at it again every seven seconds or so. */
+#define REFUSAL_MS 30000
 
 struct stats_row {
 	struct ob_subscription_stats stats;
@@ -26,6 +28,22 @@ row_text(struct stats_row *row, sqlite3_stmt *statement, int column)
 	if (text != NULL)
 		copy = ob_arena_copy(&row->texts, text, strlen(text));
 	return copy == NULL ? "" : copy;
+}
+
+/* A relay that refuses the database holds no lease in it; what it says holds for as long as it keeps looking. */
+static void
+row_refusal(struct stats_row *row, sqlite3_stmt *statement)
+{
+	struct ob_subscription_stats *stats = &row->stats;
+	int64_t since = row->now_ms - sqlite3_column_int64(statement, 21);
+
+	if (stats->held || row->now_ms - sqlite3_column_int64(statement, 22) > REFUSAL_MS)
+		return;
+	stats->owner = row_text(row, statement, 18);
+	stats->state = "store_failed";
+	stats->code = row_text(row, statement, 19);
+	stats->text = row_text(row, statement, 20);
+	stats->state_since_ms = since < 0 ? 0 : since;
 }
 
 static void
@@ -49,6 +67,7 @@ row_read(struct stats_row *row, sqlite3_stmt *statement)
 	stats->text = stats->held ? row_text(row, statement, 9) : "";
 	since = row->now_ms - sqlite3_column_int64(statement, 10);
 	stats->state_since_ms = *stats->state == '\0' || since < 0 ? 0 : since;
+	row_refusal(row, statement);
 	row->checkpoint.log = sqlite3_column_int64(statement, 11);
 	row->checkpoint.replay = sqlite3_column_int64(statement, 12);
 	row->replay_end = sqlite3_column_int64(statement, 13);
@@ -134,6 +153,8 @@ row_blocked_by(struct stats_row *row)
 	stats->blocked_by = "";
 	if (stats->paused && stats->pending_max > 0)
 		stats->blocked_by = "paused by a person: outbox resume";
+	else if (!stats->held && *stats->state != '\0')
+		stats->blocked_by = "its relay refuses this database: outbox adopt";
 	else if (!stats->held && stats->pending_max > 0)
 		stats->blocked_by = "no relay runs this subscription";
 }
@@ -148,7 +169,8 @@ stats_each(struct sqlite_store *store, const char *subscription,
 	    " l.text, l.state_since, c.position, coalesce(c.replay_position, -1),"
 	    " coalesce(c.replay_end, 0), coalesce((SELECT max(seq) FROM outbox_message), 0),"
 	    " (SELECT count(*) FROM outbox_dead WHERE subscription = s.name),"
-	    " CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER), l.holder"
+	    " CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER), l.holder,"
+	    " l.refused_by, l.refused_code, l.refused_text, l.refused_since, l.refused_at"
 	    " FROM outbox_subscription AS s JOIN outbox_lease AS l ON l.subscription = s.name"
 	    " JOIN outbox_checkpoint AS c ON c.subscription = s.name"
 	    " WHERE s.name > ?1 AND (?2 IS NULL OR s.name = ?2) ORDER BY s.name LIMIT 1";

@@ -11,7 +11,7 @@
 
 struct replay_options {
 	char *since, *from, *subscription;
-	bool from_beginning, from_now, dry_run, yes, no_input, json;
+	bool from_beginning, from_now, from_checkpoint, dry_run, yes, no_input, json;
 	struct ob_strings store_options;
 };
 
@@ -43,8 +43,12 @@ static const struct ob_option replay_table[] = {
 static const struct ob_option adopt_table[] = {
     {.name = "subscription",
      .type = OB_OPTION_STRING,
-     .help = "only this one",
+     .help = "only this one; the others go on waiting for a word",
      .field = offsetof(struct replay_options, subscription)},
+    {.name = "from-checkpoint",
+     .type = OB_OPTION_BOOL,
+     .help = "go on where this database says that its relay was",
+     .field = offsetof(struct replay_options, from_checkpoint)},
     {.name = "from",
      .type = OB_OPTION_STRING,
      .help = "go on with the message that has this id",
@@ -163,8 +167,10 @@ adopt_run(struct ob_cli *cli, struct ob_error *error)
 				   .selection = {.subscription = options->subscription},
 				   .since_ms = -1,
 				   .from_id = options->from,
-				   .from_now = options->from_now};
-	int given = options->from_now + (options->from != NULL) + options->from_beginning;
+				   .from_now = options->from_now,
+				   .from_checkpoint = options->from_checkpoint};
+	int given = options->from_now + options->from_checkpoint + (options->from != NULL) +
+		    options->from_beginning;
 	struct ob_store_handle handle = {0};
 	uint64_t count = 0;
 	int rc;
@@ -172,15 +178,20 @@ adopt_run(struct ob_cli *cli, struct ob_error *error)
 	if (given != 1)
 		return ob_error_set(
 		    error, OB_USAGE,
-		    "where to go on? give one of --from-now, --from ID and --from-beginning");
+		    "where to go on? give one of --from-checkpoint, --from-now, --from ID and "
+		    "--from-beginning");
 	rc = adopt_confirm(cli, options, error);
 	if (rc == OB_OK)
 		rc = ob_database_open(cli, cli->arguments[0], &options->store_options,
 				      OB_DATABASE_WRITE, &handle, error);
 	if (rc == OB_OK)
 		rc = handle.ops->change(handle.store, &change, &count, error);
-	if (rc == OB_OK)
-		(void)printf("%s is adopted; its relays go on\n", cli->arguments[0]);
+	if (rc == OB_OK && options->subscription != NULL)
+		(void)printf("%s is adopted for subscription %s; its relay goes on\n",
+			     cli->arguments[0], options->subscription);
+	else if (rc == OB_OK)
+		(void)printf("%s is adopted for %" PRIu64 " subscription%s; the relays go on\n",
+			     cli->arguments[0], count, count == 1 ? "" : "s");
 	ob_store_handle_free(&handle);
 	return rc;
 }
@@ -207,9 +218,11 @@ const struct ob_command ob_cmd_adopt = {
     .name = "adopt",
     .group = "Act",
     .summary = "Go on with a database that was restored or replaced.",
-    .usage = "DATABASE (--from-now | --from ID | --from-beginning) [--subscription NAME] [--yes]",
-    .examples =
-	"outbox adopt sqlite:shop.db --from-now\noutbox adopt sqlite:shop.db --from-beginning --yes",
+    .usage =
+	"DATABASE (--from-checkpoint | --from-now | --from ID | --from-beginning) [--subscription NAME] [--yes]",
+    .examples = "outbox adopt sqlite:shop.db --from-checkpoint\n"
+		"outbox adopt sqlite:shop.db --from-now --subscription shipping\n"
+		"outbox adopt sqlite:shop.db --from-beginning --yes",
     .notes =
 	"A relay stops when its database is not what it was, since only a person can tell what was meant.",
     .arguments_min = 1,

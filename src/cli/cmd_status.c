@@ -37,11 +37,11 @@ struct status {
 static const char *
 state_word(const struct ob_subscription_stats *it)
 {
-	if (it->paused)
+	if (it->paused && (it->held || it->state[0] == '\0'))
 		return "paused";
-	if (!it->held)
-		return "no relay";
-	return it->state[0] == '\0' ? "running" : it->state;
+	if (it->state[0] != '\0')
+		return it->state;
+	return it->held ? "running" : "no relay";
 }
 
 static enum ob_color
@@ -91,6 +91,18 @@ advise_running(const struct status *status, const struct ob_subscription_stats *
 		MEND("test-sink", it->sink);
 }
 
+/* Of a relay that takes no lease here until a person says that this database is meant. */
+static void
+advise_refused(const struct status *status, const struct ob_subscription_stats *it,
+	       struct ob_buf *why, struct ob_buf *mend)
+{
+	bool is_foreign = strcmp(it->code, ob_code_name(OB_FOREIGN)) == 0;
+
+	ob_buf_appendf(why, "the database is not what its relay left: %s", it->text);
+	MEND("adopt", status->url, "--subscription", it->name,
+	     is_foreign ? "--from-checkpoint" : "--from-beginning");
+}
+
 static bool
 is_in_order(const char *word)
 {
@@ -110,7 +122,9 @@ advise(const struct status *status, const struct ob_subscription_stats *it, stru
 {
 	const char *word = state_word(it);
 
-	if (it->paused) {
+	if (!it->held && it->state[0] != '\0') {
+		advise_refused(status, it, why, mend);
+	} else if (it->paused) {
 		ob_buf_append_text(why, "paused by a person");
 		MEND("resume", status->url, it->name);
 	} else if (!it->held && (it->pending || it->parked_rows > 0)) {
@@ -176,7 +190,7 @@ text_print(const struct status *status, const struct ob_subscription_stats *it, 
 	(void)printf("%s%s%s%s  %s%s%s", status->count == 0 ? "" : "\n",
 		     ob_color(cli, OB_COLOR_BOLD), it->name, ob_color(cli, OB_COLOR_PLAIN),
 		     ob_color(cli, state_color(it)), state_word(it), ob_color(cli, OB_COLOR_PLAIN));
-	if (it->held && it->state_since_ms > 0) {
+	if (it->state_since_ms > 0) {
 		ob_duration_print(since, it->state_since_ms);
 		(void)printf(" for %s", since);
 	}
@@ -187,6 +201,8 @@ text_print(const struct status *status, const struct ob_subscription_stats *it, 
 	if (it->held) {
 		ob_duration_print(lease, it->lease_left_ms);
 		(void)printf("  %-10s %s, its lease holds for %s\n", "relay", it->owner, lease);
+	} else if (it->owner[0] != '\0') {
+		(void)printf("  %-10s %s, which takes no lease here\n", "relay", it->owner);
 	}
 	if (why[0] != '\0')
 		line_print("why", why);

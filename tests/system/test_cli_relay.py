@@ -207,9 +207,15 @@ def adopt_goes_on_where_it_is_told_to(shop):
     shop.publish("--topic", "t", "--payload", "old")
     refused(2, "where to go on?", "adopt", shop.url, "--yes")
     refused(2, "--yes", "adopt", shop.url, "--from-now")
-    outbox("adopt", shop.url, "--from-now", "--yes")
+    refused(2, "where to go on?", "adopt", shop.url, "--from-now", "--from-checkpoint", "--yes")
+    refused(1, "no subscription 'none'", "adopt", shop.url, "--from-now", "--subscription", "none", "--yes")
+    said = outbox("adopt", shop.url, "--from-now", "--yes").out
+    assert "for 1 subscription;" in said, said
     new = shop.publish("--topic", "t", "--payload", "new")
     out = shop.file("out.jsonl")
+    shop.drain(f"file:{out}")
+    assert [line["id"] for line in arrived(out)] == new
+    outbox("adopt", shop.url, "--from-checkpoint", "--subscription", "default", "--yes")
     shop.drain(f"file:{out}")
     assert [line["id"] for line in arrived(out)] == new
 

@@ -288,8 +288,8 @@ def restored_file():
         for side in ("-wal", "-shm"):
             pathlib.Path(f"{it.database.path}{side}").unlink(missing_ok=True)
         backup.rename(it.database.path)
-        wait_for(lambda: "restored while it was in use" in relay.log(), 15, "the relay to look again")
-        wait_for(lambda: relay.log().count("outbox adopt") > 1, 15, "the relay to say so")
+        wait_for(lambda: "not what it was" in relay.log(), 15, "the relay to look again")
+        wait_for(lambda: it.status()["code"] == "foreign", 15, "status to say so")
         before = len(it.recipient.accepted())
         time.sleep(2)
         check(not it.database.query("SELECT owner FROM outbox_lease WHERE expires_at > (julianday('now') - 2440587.5) * 86400000"),

@@ -46,7 +46,7 @@ void
 ob_sqlite_forget(struct sqlite_store *store)
 {
 	store->acquired = false;
-	store->durable_position = 0;
+	store->durable_position = store->seen_position = 0;
 	store->more = false;
 	ob_map_clear(&store->handed);
 }

@@ -18,10 +18,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "checks.h"
 #include "memory_outbox.h"
-#include "pattern.h"
 #include "stores.h"
-#include "subscription_name.h"
 #include "text.h"
 
 static pthread_mutex_t outboxes_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -277,19 +276,6 @@ memory_schema_sql(const void *options)
 
 /* ---- subscribe ---- */
 
-static int
-subscription_check(const struct ob_subscription *subscription, struct ob_error *error)
-{
-	int code = ob_subscription_name_check(subscription->name, error);
-
-	if (code != OB_OK)
-		return code;
-	if (subscription->shards > OB_SHARDS_MAX)
-		return ob_error_set(error, OB_CONFIG, "subscription '%s': at most %d shards",
-				    subscription->name, OB_SHARDS_MAX);
-	return ob_pattern_check(subscription->topics, error);
-}
-
 static bool
 subscription_has_waiting_keys(const struct memory_subscription *subscription)
 {
@@ -334,7 +320,7 @@ memory_subscribe(struct ob_store *base, const struct ob_subscription *wanted,
 	struct memory_outbox *outbox = memory_store_of(base)->outbox;
 	struct memory_subscription *subscription;
 	char *topics, *sink;
-	int code = subscription_check(wanted, error);
+	int code = ob_subscription_check(wanted, "memory", OB_SHARDS_MAX, error);
 
 	if (code != OB_OK)
 		return code;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "checks.h"
 #include "memory_outbox.h"
 #include "pattern.h"
 
@@ -340,30 +341,6 @@ outcome_of_parked(struct settling *s, const struct ob_outcome *outcome)
 	return ob_memory_rows_add(dead, kept);
 }
 
-static bool
-outcome_is_of_log(const struct ob_outcome *outcome)
-{
-	return outcome->kind >= OB_OUTCOME_PARK && outcome->kind <= OB_OUTCOME_DEAD_HOLD;
-}
-
-static int
-settle_check(const struct memory_store *store, const struct ob_settle *settle,
-	     struct ob_error *error)
-{
-	if (settle->through > store->reading.last_ordinal)
-		return ob_error_set(error, OB_INVALID,
-				    "settle through an ordinal that was not read");
-	for (uint32_t i = 0; i < settle->outcome_count; i++) {
-		const struct ob_outcome *outcome = &settle->outcomes[i];
-
-		if (outcome_is_of_log(outcome) && outcome->ordinal > settle->through)
-			return ob_error_set(error, OB_INVALID,
-					    "settle: ordinal %llu is not settled",
-					    (unsigned long long)outcome->ordinal);
-	}
-	return OB_OK;
-}
-
 static int
 settle_write(struct settling *s, const struct ob_settle *settle, struct ob_error *error)
 {
@@ -371,8 +348,8 @@ settle_write(struct settling *s, const struct ob_settle *settle, struct ob_error
 
 	for (uint32_t i = 0; i < settle->outcome_count; i++) {
 		const struct ob_outcome *outcome = &settle->outcomes[i];
-		bool done = outcome_is_of_log(outcome) ? outcome_of_log(s, outcome)
-						       : outcome_of_parked(s, outcome);
+		bool done = ob_outcome_is_of_log(outcome) ? outcome_of_log(s, outcome)
+							  : outcome_of_parked(s, outcome);
 
 		/* Memory that ends halfway leaves half a settle: only a database can take it back. */
 		if (!done)
@@ -386,7 +363,7 @@ settle_write(struct settling *s, const struct ob_settle *settle, struct ob_error
 		if (outcome->kind == OB_OUTCOME_UNPARK || outcome->kind == OB_OUTCOME_BURY)
 			ob_memory_lane_promote(s->subscription, outcome->lane, outcome->position,
 					       s->now_us);
-		if (!outcome_is_of_log(outcome))
+		if (!ob_outcome_is_of_log(outcome))
 			ob_map_remove(&store->handed, (uint64_t)outcome->position);
 	}
 	ob_reading_settled(&store->reading, settle->through);
@@ -408,7 +385,7 @@ ob_memory_settle(struct ob_store *base, const struct ob_settle *settle, struct o
 	pthread_mutex_lock(&store->outbox->lock);
 	code = ob_memory_fence(store, error);
 	if (code == OB_OK)
-		code = settle_check(store, settle, error);
+		code = ob_settle_check(settle, &store->reading, error);
 	settling.subscription = store->subscription;
 	if (code == OB_OK)
 		code = settle_write(&settling, settle, error);

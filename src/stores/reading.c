@@ -6,6 +6,12 @@
 
 #define CAPACITY_FIRST 1024
 
+bool
+ob_mark_equal(struct ob_mark a, struct ob_mark b)
+{
+	return a.stretch == b.stretch && a.log == b.log && a.replay == b.replay;
+}
+
 void
 ob_reading_start(struct ob_reading *reading, struct ob_mark checkpoint, int64_t replay_end)
 {
@@ -101,6 +107,13 @@ ob_reading_add(struct ob_reading *reading, int64_t position)
 	return ++reading->last_ordinal;
 }
 
+void
+ob_reading_next_stretch(struct ob_reading *reading)
+{
+	reading->read.stretch++;
+	reading->read.log = 0;
+}
+
 bool
 ob_reading_end(struct ob_reading *reading)
 {
@@ -180,6 +193,5 @@ ob_reading_settled(struct ob_reading *reading, uint64_t ordinal)
 bool
 ob_reading_passed(const struct ob_reading *reading)
 {
-	return reading->count == 0 && (reading->read.log != reading->settled.log ||
-				       reading->read.replay != reading->settled.replay);
+	return reading->count == 0 && !ob_mark_equal(reading->read, reading->settled);
 }

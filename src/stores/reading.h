@@ -1,6 +1,6 @@
 /*
- * How far a subscription was read, and what each ordinal stands for: what the stores whose log is one
- * row of numbers have in common.
+ * How far a subscription was read, and what each ordinal stands for: what the stores whose log is read by
+ * numbers have in common.
  *
  * The log is read upwards from the checkpoint. A replay is one more reading of an old stretch that comes
  * first: from `replay` up to and with `replay_end`, and then the log goes on where it was. A mark
@@ -9,6 +9,9 @@
  * Each row that is handed out gets the next ordinal, and the mark that holds once it is settled. Rows
  * of no interest only move the mark, so they are covered by the ordinal behind them, or by a settle
  * when no ordinal is left open.
+ *
+ * A store whose order is not that of the numbers alone reads the log in stretches (PostgreSQL's snapshot intervals), one
+ * after another and each upwards. For all others there is one stretch, 0.
  *
  * Positions are above 0. Pure; used by the store's one thread.
  */
@@ -24,7 +27,10 @@
 struct ob_mark {
 	int64_t log;    /* everything up to here, but for what the replay still has to read again */
 	int64_t replay; /* everything up to here was read again; OB_NO_REPLAY: there is none */
+	uint64_t stretch; /* that `log` lies in; all of those before it */
 };
+
+bool ob_mark_equal(struct ob_mark a, struct ob_mark b);
 
 struct ob_ordinal {
 	int64_t position;
@@ -61,6 +67,8 @@ bool ob_reading_replays(const struct ob_reading *reading);
 uint64_t ob_reading_add(struct ob_reading *reading, int64_t position);
 /* The row at `position` was read and is of no interest. */
 void ob_reading_pass(struct ob_reading *reading, int64_t position);
+/* Nothing is left of the stretch: reading goes on at the beginning of the next. */
+void ob_reading_next_stretch(struct ob_reading *reading);
 /* Nothing is left between from and to. True if that ended a replay, so that there may be more behind it. */
 bool ob_reading_end(struct ob_reading *reading);
 

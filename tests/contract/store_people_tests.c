@@ -1,6 +1,7 @@
 /* What people see and change: listing, retry, discard, replay, trimming. */
 #include "store_world.h"
 
+#include "skip.h"
 #include "store_suite.h"
 
 static const struct ob_selection logged = {.place = OB_PLACE_LOG};
@@ -343,6 +344,7 @@ static void
 only_what_all_have_passed_is_trimmed(void **state)
 {
 	struct world *world = *state;
+	unsigned left = 6;
 	uint64_t count;
 
 	world_append_many(world, 10, "orders", "k");
@@ -357,17 +359,23 @@ only_what_all_have_passed_is_trimmed(void **state)
 	world_settle(world, 0, 10);
 	assert_int_equal(trim(world, 0), 0);
 	world_settle(world, 1, 4);
-	assert_int_equal(trim(world, 0), 4);
-	assert_string_equal(world_listing(world, 0, &logged), "m5 m6 m7 m8 m9 m10");
+	if (world->kind->trims_stretches) {
+		/* A stretch that is not wholly passed stays, and goes as one. */
+		assert_int_equal(trim(world, 0), 0);
+		left = 10;
+	} else {
+		assert_int_equal(trim(world, 0), 4);
+		assert_string_equal(world_listing(world, 0, &logged), "m5 m6 m7 m8 m9 m10");
+	}
 	/* What a replay still has to read stays. */
 	world_settle(world, 1, 10);
 	expect_ok(world, world_change(world, 0, OB_CHANGE_REPLAY, "s", 0, &count));
-	assert_int_equal(count, 6);
+	assert_int_equal(count, left);
 	assert_int_equal(trim(world, 0), 0);
 	assert_true(world_acquire(world, 0, "s")->goes_on);
-	assert_int_equal(world_fetch(world, 0)->count, 6);
-	world_settle(world, 0, 16);
-	assert_int_equal(trim(world, 0), 6);
+	assert_int_equal(world_fetch(world, 0)->count, left);
+	world_settle(world, 0, 10 + left);
+	assert_int_equal(trim(world, 0), left);
 	/* Numbers are not given out again. */
 	world_append(world, "orders", "k", "11");
 	assert_string_equal(world_ids(world_fetch(world, 0)), "m11");
@@ -411,6 +419,8 @@ a_large_log_is_trimmed_in_short_pieces(void **state)
 	uint64_t rows;
 	bool again;
 
+	if (world->kind->trims_stretches)
+		OB_SKIP("the store gives back whole stretches of the log, whatever is in them");
 	world_subscribe(world, "s", "other");
 	world_acquire(world, 0, "s");
 	world_append_many(world, 1500, "orders", NULL);

@@ -108,6 +108,8 @@ world_open(struct world *world, unsigned i)
 	assert_true(ops->options_size <= sizeof(at->options));
 	expect_ok(world,
 		  ob_options_begin(&options, ops->name, ops->options, at->options, &world->error));
+	for (const char *const *pair = world->kind->options; pair != NULL && *pair != NULL; pair++)
+		expect_ok(world, ob_options_set_pair(&options, *pair, &world->error));
 	for (const char *const *pair = world->option_pairs; pair != NULL && *pair != NULL; pair++)
 		expect_ok(world, ob_options_set_pair(&options, *pair, &world->error));
 	at->store = calloc(1, ops->size);

@@ -38,6 +38,10 @@ struct store_kind {
 	void (*drop)(struct world *world);
 	bool strict_text;   /* text is UTF-8 without NUL, an id is a UUID */
 	bool rewrites_json; /* headers come back as the database writes JSON */
+	bool
+	    trims_stretches; /* space comes back by whole stretches of the log, not message by message */
+	const char *const
+	    *options; /* for every open, "name1=value1" ..., NULL at the end; may be NULL */
 };
 
 extern const struct store_kind *const store_kinds[]; /* NULL at the end */

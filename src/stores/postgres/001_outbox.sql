@@ -111,10 +111,9 @@ CREATE TABLE {schema}.subscription (
 
 -- How far a subscription's shard has come. Everything visible in snapshot s1 is settled: delivered, parked or dead. The
 -- interval that is being settled is what s2 sees and s1 does not; of it everything up to number `at` is settled. q1 and q2
--- are numbers that were drawn before s1 and s2. `opened` is the newest snapshot that was taken for an interval: a
--- server that lacks it, such as a standby that was promoted, is not the one that the relay read from.
--- A replay reads the numbers behind replay_at that are visible in replay_s1, or in replay_s2 up to replay_end, again.
--- `epoch` rises with each owner and each change by a person.
+-- are numbers that were drawn before s1 and s2.
+-- A replay reads again what stands behind replay_at and is visible in replay_s1, or in replay_s2 up to number replay_end.
+-- `epoch` rises with each owner and each change by a person, `beat` with each settle.
 CREATE TABLE {schema}.checkpoint (
     subscription text NOT NULL,
     shard integer NOT NULL,
@@ -124,17 +123,28 @@ CREATE TABLE {schema}.checkpoint (
     s2 pg_snapshot,
     q2 bigint,
     at bigint NOT NULL DEFAULT 0,
-    opened pg_snapshot NOT NULL,
+    beat bigint NOT NULL DEFAULT 0,
     replay_s1 pg_snapshot,
     replay_s2 pg_snapshot,
     replay_at bigint,
     replay_end bigint,
+    replay_high bigint,
     system_identifier bigint NOT NULL,
     database_oid oid NOT NULL,
     PRIMARY KEY (subscription, shard)
 ) WITH (fillfactor = 50);
 
--- Who runs a subscription's shard. `holder` is random.
+-- The newest snapshot that was taken to open an interval. A server that lacks it, such as a standby that was promoted, is not
+-- the one that the relay read from. Apart and narrow, since it is written far more often than anything else.
+CREATE TABLE {schema}.opening (
+    subscription text NOT NULL,
+    shard integer NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL,
+    PRIMARY KEY (subscription, shard)
+) WITH (fillfactor = 50);
+
+-- Who runs a subscription's shard. `holder` is random, `beat` rises with each renewal.
 CREATE TABLE {schema}.lease (
     subscription text NOT NULL,
     shard integer NOT NULL,
@@ -142,7 +152,7 @@ CREATE TABLE {schema}.lease (
     beat bigint NOT NULL DEFAULT 0,
     owner text NOT NULL DEFAULT '',
     lease_ms bigint NOT NULL DEFAULT 0,
-    expires_at timestamptz NOT NULL DEFAULT '-infinity',
+    expires_at timestamptz NOT NULL DEFAULT 'epoch',
     state text NOT NULL DEFAULT '',
     code text NOT NULL DEFAULT '',
     text text NOT NULL DEFAULT '',
@@ -178,7 +188,8 @@ CREATE TABLE {schema}.parked (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (subscription, position)
 );
-CREATE INDEX parked_due ON {schema}.parked (subscription, due_at) WHERE head;
+CREATE INDEX parked_due ON {schema}.parked (subscription, shard, due_at) WHERE head;
+CREATE INDEX parked_head ON {schema}.parked (subscription, lane) WHERE head AND NOT scheduled;
 CREATE INDEX parked_lane ON {schema}.parked (subscription, lane, position) WHERE NOT scheduled;
 
 -- Messages that were given up. `holds_key`: the later messages of the key wait for a person.
@@ -206,6 +217,14 @@ CREATE TABLE {schema}.dead (
     PRIMARY KEY (subscription, position)
 );
 CREATE INDEX dead_held ON {schema}.dead (subscription, lane) WHERE holds_key;
+
+-- When the ring was last turned; its row is what two turners wait for each other at.
+CREATE TABLE {schema}.ring (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    turned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    turns bigint NOT NULL DEFAULT 0
+);
+INSERT INTO {schema}.ring DEFAULT VALUES;
 
 -- Writes a message in the caller's transaction and returns its id. It has the caller's rights, and does what an INSERT does.
 -- Every name has its schema, since the search path is the caller's; setting one would make each call slower.
@@ -254,6 +273,109 @@ BEGIN
 END
 $$;
 
+-- House-keeping, with the owner's rights: the relay may neither truncate nor draw numbers nor change a message.
+
+-- Whether something of a partition is still to be read: by a subscription that has not passed it, or by a replay.
+CREATE FUNCTION {schema}.is_needed(partition integer) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET jit = off AS $$
+DECLARE
+    needed boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM {schema}.checkpoint) THEN
+        RETURN true;
+    END IF;
+    -- A number within bounds is all that goes into the statement.
+    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM {schema}.checkpoint AS c WHERE'
+        ' EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.xid >= pg_snapshot_xmax(c.s1)'
+        ' AND (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)) IS NOT TRUE)'
+        ' OR EXISTS (SELECT FROM pg_snapshot_xip(c.s1) AS late (xid) JOIN {schema}.message_%1$s AS m ON m.xid = late.xid'
+        ' WHERE (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)) IS NOT TRUE)'
+        ' OR EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.seq > c.replay_at AND m.seq <= c.replay_high))',
+        partition & 15) INTO needed;
+    RETURN needed;
+END
+$$;
+
+-- Empties a partition whose rows everybody has passed and whose retention is over; returns how many there were. Not the newest:
+-- into that one the application writes. A writer that drew its number long ago and inserts only now waits for the lock and
+-- then inserts, so its row is not lost. The checks are made again under the lock, and each statement must see what was
+-- committed before it, which is so in READ COMMITTED alone.
+CREATE FUNCTION {schema}.empty(partition integer, retention interval) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '40ms' AS $$
+DECLARE
+    rows bigint;
+    youngest timestamptz;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'outbox: a partition can be emptied in READ COMMITTED alone';
+    END IF;
+    IF partition NOT BETWEEN 0 AND 15 THEN
+        RAISE EXCEPTION 'outbox: there is no partition %', partition;
+    END IF;
+    IF coalesce(pg_sequence_last_value('{schema}.message_seq_seq'), 0) / 100000 % 16 = partition
+       OR {schema}.is_needed(partition) THEN
+        RETURN 0;
+    END IF;
+    EXECUTE pg_catalog.format('SELECT created_at FROM {schema}.message_%s ORDER BY seq DESC LIMIT 1', partition) INTO youngest;
+    IF youngest > clock_timestamp() - retention THEN
+        RETURN 0;
+    END IF;
+    EXECUTE pg_catalog.format('SELECT count(*) FROM {schema}.message_%s', partition) INTO rows;
+    EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN ACCESS EXCLUSIVE MODE', partition);
+    IF {schema}.is_needed(partition) THEN
+        RETURN 0;
+    END IF;
+    EXECUTE pg_catalog.format('TRUNCATE {schema}.message_%s', partition);
+    RETURN rows;
+END
+$$;
+
+-- Turns the ring: burns the numbers that are left of the newest stretch, so that its partition is no longer the newest and can be
+-- emptied. Only when it has rows, all of them passed, or has grown too large; never backwards, whoever else is drawing.
+CREATE FUNCTION {schema}.turn(age interval, bytes bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    last bigint;
+    partition integer;
+    turned timestamptz;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'outbox: the ring can be turned in READ COMMITTED alone';
+    END IF;
+    SELECT turned_at INTO turned FROM {schema}.ring FOR UPDATE;
+    last := coalesce(pg_sequence_last_value('{schema}.message_seq_seq'), 0);
+    partition := last / 100000 % 16;
+    IF pg_relation_size(pg_catalog.format('{schema}.message_%s', partition)) = 0 THEN
+        RETURN false;
+    END IF;
+    IF pg_table_size(pg_catalog.format('{schema}.message_%s', partition)) >= bytes THEN
+        -- With the next one still full nothing would be won.
+        IF pg_relation_size(pg_catalog.format('{schema}.message_%s', (partition + 1) % 16)) > 0 THEN
+            RETURN false;
+        END IF;
+    ELSIF turned > clock_timestamp() - age OR {schema}.is_needed(partition) THEN
+        RETURN false;
+    END IF;
+    PERFORM nextval('{schema}.message_seq_seq') FROM generate_series(last, (last / 100000 + 1) * 100000 - 1);
+    UPDATE {schema}.ring SET turned_at = clock_timestamp(), turns = turns + 1;
+    RETURN true;
+END
+$$;
+
+-- For a database that was copied from another one. The transaction ids of its rows mean nothing here, and some would come up as
+-- committed at some later time; a row that is visible although its id is not can only be of that kind. Gives all of
+-- them one id of here. Their order is that of their numbers.
+CREATE FUNCTION {schema}.stamp_anew() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+DECLARE
+    rows bigint;
+BEGIN
+    UPDATE {schema}.message SET xid = pg_current_xact_id() WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot());
+    GET DIAGNOSTICS rows = ROW_COUNT;
+    RETURN rows;
+END
+$$;
+
 -- Nobody has a right that was not given here.
 REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
@@ -264,18 +386,25 @@ BEGIN
         -- Reading back the id is what object-relational mappers need.
         GRANT INSERT (id, topic, partition_key, type, payload, payload_bytes, content_type, headers, deliver_after),
               SELECT (id) ON {schema}.message TO outbox_app;
-        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO outbox_app;
+        GRANT EXECUTE ON FUNCTION
+            {schema}.publish(text, text, text, text, jsonb, timestamptz, text, uuid),
+            {schema}.publish(text, jsonb, text, text, jsonb, timestamptz, text, uuid),
+            {schema}.publish(text, json, text, text, jsonb, timestamptz, text, uuid),
+            {schema}.publish(text, bytea, text, text, jsonb, timestamptz, text, uuid) TO outbox_app;
     END IF;
     IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT USAGE ON SCHEMA {schema} TO outbox_relay;
         GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO outbox_relay;
         GRANT SELECT ON SEQUENCE {schema}.message_seq_seq TO outbox_relay;
-        GRANT INSERT, UPDATE, DELETE ON {schema}.subscription, {schema}.checkpoint, {schema}.lease, {schema}.parked,
-              {schema}.dead TO outbox_relay;
+        GRANT INSERT, UPDATE, DELETE ON {schema}.subscription, {schema}.checkpoint, {schema}.opening, {schema}.lease,
+              {schema}.parked, {schema}.dead TO outbox_relay;
+        GRANT EXECUTE ON FUNCTION {schema}.is_needed(integer), {schema}.empty(integer, interval),
+            {schema}.turn(interval, bigint), {schema}.stamp_anew() TO outbox_relay;
     END IF;
     IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_monitor') THEN
         GRANT USAGE ON SCHEMA {schema} TO outbox_monitor;
-        GRANT SELECT ON {schema}.migration, {schema}.subscription, {schema}.checkpoint, {schema}.lease TO outbox_monitor;
+        GRANT SELECT ON {schema}.migration, {schema}.subscription, {schema}.checkpoint, {schema}.opening, {schema}.lease
+              TO outbox_monitor;
         -- Of messages only what tells them apart: no payload, no headers.
         GRANT SELECT (xid, id, topic, partition_key, type, content_type, deliver_after, created_at, seq)
               ON {schema}.message TO outbox_monitor;

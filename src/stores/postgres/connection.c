@@ -18,12 +18,6 @@
 #define PARAMETERS_MAX 24
 #define NAME_SIZE_MAX  (2 * OB_URL_SIZE_MAX)
 
-static struct postgres_store *
-store_of(struct ob_store *base)
-{
-	return (struct postgres_store *)(void *)base;
-}
-
 /* ---- the hosts of a URL ---- */
 
 /* One of the URL's hosts; NULL: as libpq finds it. */
@@ -269,7 +263,7 @@ connection_try(struct postgres_store *store, const struct target *target, struct
 	int code;
 
 	if (conn == NULL)
-		return ob_error_set(error, OB_NOMEM, "%s: out of memory", store->name);
+		return ob_postgres_no_memory(store, error);
 	/* The only way to the SQLSTATE of a failed connection. */
 	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
 	code = PQstatus(conn) == CONNECTION_BAD ? fail_connect(store, conn, error)
@@ -338,13 +332,14 @@ int
 ob_postgres_open(struct ob_store *base, const struct ob_store_config *config,
 		 struct ob_error *error)
 {
-	struct postgres_store *store = store_of(base);
+	struct postgres_store *store = postgres_store_of(base);
 	int code;
 
 	store->options = config->options;
 	store->read_only = config->read_only;
 	store->wake_fd = -1;
 	ob_buf_init(&store->sql, POSTGRES_SQL_MAX);
+	ob_buf_init(&store->members, POSTGRES_SQL_MAX);
 	store->url = strdup(config->url);
 	if (store->url == NULL)
 		return ob_error_set(error, OB_NOMEM, "out of memory");
@@ -357,6 +352,8 @@ ob_postgres_open(struct ob_store *base, const struct ob_store_config *config,
 	store->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (store->wake_fd < 0)
 		return ob_error_set(error, OB_LIMIT, "%s: %s", store->name, strerror(errno));
+	if (!ob_map_init(&store->handed, POSTGRES_HANDED_MAX))
+		return ob_postgres_no_memory(store, error);
 	return connection_open(store, error);
 }
 
@@ -370,7 +367,7 @@ ob_postgres_reconnect(struct postgres_store *store, struct ob_error *error)
 void
 ob_postgres_close(struct ob_store *base)
 {
-	struct postgres_store *store = store_of(base);
+	struct postgres_store *store = postgres_store_of(base);
 
 	/* Zeroed, and never opened. */
 	if (store->url == NULL)
@@ -378,7 +375,17 @@ ob_postgres_close(struct ob_store *base)
 	connection_close(store);
 	if (store->wake_fd >= 0)
 		close(store->wake_fd);
+	ob_postgres_forget(store);
+	ob_map_free(&store->handed);
+	ob_reading_free(&store->reading);
+	ob_postgres_snapshot_free(&store->seen);
 	ob_buf_free(&store->sql);
+	ob_buf_free(&store->members);
+	free(store->waiting);
+	free(store->lease.opened);
+	free(store->matches);
+	free(store->replay_s1);
+	free(store->replay_s2);
 	free(store->schema);
 	free(store->name);
 	free(store->url);

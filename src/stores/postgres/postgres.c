@@ -46,6 +46,20 @@ static const struct ob_option options[] = {
      .field = offsetof(struct postgres_options, message_bytes_max),
      .min = 1024,
      .max = 1000000000},
+    {.name = "turn-age",
+     .type = OB_OPTION_DURATION,
+     .default_text = "1h",
+     .help =
+	 "How long the newest partition stays so, before numbers are burnt to empty it when all is delivered",
+     .field = offsetof(struct postgres_options, turn_age_ms)},
+    {.name = "turn-size",
+     .type = OB_OPTION_SIZE,
+     .default_text = "256MiB",
+     .help =
+	 "The size at which the newest partition gives way to the next one before its numbers are used up",
+     .field = offsetof(struct postgres_options, turn_bytes),
+     .min = 1048576,
+     .max = INT64_MAX},
     {0},
 };
 
@@ -57,61 +71,6 @@ postgres_library_version(void)
 
 	snprintf(text, sizeof(text), "%d.%d", version / 10000, version % 10000);
 	return text;
-}
-
-/* What is not there yet says so. */
-static int
-not_yet(const struct ob_store *base, struct ob_error *error)
-{
-	return ob_error_set(error, OB_UNSUPPORTED,
-			    "%s: this build can set up and migrate PostgreSQL, not relay from it",
-			    ((const struct postgres_store *)(const void *)base)->name);
-}
-
-static int
-postgres_subscribe(struct ob_store *store, const struct ob_subscription *subscription,
-		   struct ob_error *error)
-{
-	(void)subscription;
-	return not_yet(store, error);
-}
-
-static int
-postgres_stats(struct ob_store *store, const char *subscription,
-	       void (*each)(void *context, const struct ob_subscription_stats *stats),
-	       void *context, struct ob_error *error)
-{
-	(void)subscription;
-	(void)each;
-	(void)context;
-	return not_yet(store, error);
-}
-
-static int
-postgres_list(struct ob_store *store, const struct ob_selection *selection,
-	      bool (*each)(void *context, const struct ob_listed *row), void *context,
-	      struct ob_error *error)
-{
-	(void)selection;
-	(void)each;
-	(void)context;
-	return not_yet(store, error);
-}
-
-static int
-postgres_change(struct ob_store *store, const struct ob_change *change, uint64_t *count,
-		struct ob_error *error)
-{
-	(void)change;
-	(void)count;
-	return not_yet(store, error);
-}
-
-static int
-postgres_check(struct ob_store *store, const struct ob_report *report, struct ob_error *error)
-{
-	(void)report;
-	return not_yet(store, error);
 }
 
 const struct ob_store_ops ob_store_postgres = {
@@ -129,10 +88,18 @@ const struct ob_store_ops ob_store_postgres = {
     .close = ob_postgres_close,
     .migrate = ob_postgres_migrate,
     .schema_sql = ob_postgres_schema_sql,
-    .subscribe = postgres_subscribe,
-    .stats = postgres_stats,
-    .list = postgres_list,
-    .change = postgres_change,
-    .check = postgres_check,
+    .subscribe = ob_postgres_subscribe,
+    .acquire = ob_postgres_acquire,
+    .renew = ob_postgres_renew,
+    .release = ob_postgres_release,
+    .fetch = ob_postgres_fetch,
+    .settle = ob_postgres_settle,
+    .wait = ob_postgres_wait,
+    .wake = ob_postgres_wake,
+    .trim = ob_postgres_trim,
+    .stats = ob_postgres_stats,
+    .list = ob_postgres_list,
+    .change = ob_postgres_change,
+    .check = ob_postgres_check,
     .writer = &ob_postgres_writer,
 };

@@ -1,14 +1,25 @@
 /*
  * The PostgreSQL store, shared by its files. One connection, one thread.
  *
- *	connection.c  connecting to the writable one of several hosts, and which database it is
- *	query.c       sending statements with a deadline, and what an error of the server means
- *	schema.c      migrations
+ *	connection.c    connecting to the writable one of several hosts
+ *	query.c         sending statements with a deadline, and what an error of the server means
+ *	schema.c        migrations
  *	schema_check.c  whether our tables are as they should be
+ *	subscribe.c     making a subscription
+ *	lease.c         acquire, renew, release, and the guard that every call passes
+ *	points.c        snapshots, and the points between which is read
+ *	interval.c      opening intervals: the argument why nothing is lost or reordered stands there
+ *	fetch.c         reading the log, page by page
+ *	parked.c        reading the due parked rows
+ *	rows.c          messages as the server sends them
+ *	settle.c        writing outcomes
+ *	wait.c          sleeping until somebody commits
+ *	selection.c     which rows a person means
+ *	change.c, list.c, stats.c, trim.c, doctor.c  what people see and change, and house-keeping
  *
  * Everything works through a proxy that gives a connection of the server's for a transaction only: nothing is kept in
- * the server's session, no statement is prepared by name, and each transaction is sent as one message that begins
- * with a BEGIN of its own.
+ * the server's session, no statement is prepared by name, and each transaction begins with a BEGIN of its own that
+ * names its isolation level.
  *
  * Functions return an ob_code and fill `error`.
  */
@@ -19,16 +30,23 @@
 #include <outbox/store.h>
 
 #include "buf.h"
+#include "map.h"
+#include "points.h"
+#include "reading.h"
 
 /* Frozen with the schema; see 001_outbox.sql. */
 #define POSTGRES_STRETCH    100000
 #define POSTGRES_PARTITIONS 16
 
 #define POSTGRES_VERSION_MIN 140000
-#define POSTGRES_SQL_MAX     (64 * 1024 * 1024)
-#define POSTGRES_ANSWERS_MAX 8
+#define POSTGRES_SQL_MAX     (256 * 1024 * 1024)
+#define POSTGRES_ANSWERS_MAX 16
 /* How long a transaction of ours waits for a lock: it stands in a queue, and the application's behind it. */
 #define POSTGRES_LOCK_TIMEOUT_MS 2000
+#define POSTGRES_HOLDER_SIZE     33 /* 128 random bits in hex, and a NUL */
+#define POSTGRES_CTID_SIZE       32
+/* How many parked rows may be handed out at once. */
+#define POSTGRES_HANDED_MAX 4096
 
 struct postgres_options {
 	char *schema;
@@ -37,6 +55,19 @@ struct postgres_options {
 	int64_t timeout_ms;
 	int64_t retention_ms;
 	int64_t message_bytes_max;
+	int64_t turn_age_ms;
+	int64_t turn_bytes;
+};
+
+/* What the lease and the checkpoint must say while the lease is ours. */
+struct postgres_lease {
+	char holder[POSTGRES_HOLDER_SIZE];
+	int64_t epoch;
+	int64_t lease_ms;
+	int64_t beat;                           /* of the checkpoint's row */
+	char checkpoint_at[POSTGRES_CTID_SIZE]; /* where its row was last seen */
+	char opening_at[POSTGRES_CTID_SIZE];    /* and that of `opening` */
+	char *opened;                           /* the snapshot in it */
 };
 
 struct postgres_store {
@@ -51,8 +82,50 @@ struct postgres_store {
 	bool in_doubt;     /* an error after which only a new connection can be believed */
 	bool unconfirmed;  /* a COMMIT did not wait for the synchronous standby to the end */
 	struct ob_buf sql; /* the message that is being made */
+	struct ob_buf members;
 	int wake_fd;
+
+	/* The subscription that is run. */
+	char subscription[OB_SUBSCRIPTION_NAME_MAX + 1];
+	uint32_t shard, shards;
+	char *matches; /* the condition on m.topic, NULL for all topics */
+	enum ob_order_by order_by;
+	bool acquired;
+	struct postgres_lease lease;
+	struct ob_map handed; /* parked positions that await their outcome */
+	bool may_be_parked;   /* false: there is certainly no parked row */
+
+	/* Where reading is. */
+	struct ob_reading reading;
+	struct postgres_points points;
+	char *replay_s1, *replay_s2; /* what a replay reads again; replay_s2 up to replay_cut */
+	int64_t replay_cut;
+	uint64_t begun;     /* the number of the interval whose late ones stand in `members` */
+	int64_t low;        /* no number of that interval is at or below */
+	int64_t inline_max; /* payloads up to here come with the page */
+	bool more;          /* the last fetch left rows behind */
+	bool known_new;     /* a look found something that is in no interval yet */
+	bool fruitful;      /* the interval that was opened last had rows */
+	uint64_t *waiting;  /* those in progress at the last point that may still bring rows */
+	size_t waiting_count;
+	int64_t found_us; /* when something was last found, for the pace of polling */
+
+	/* What the last wait saw, of who fetches nothing (`tail`), or the last fetch that wanted nothing; else without text. */
+	struct postgres_snapshot seen;
+
+	int64_t trim_not_before_us;
+
+	/* Whose lease we wait for: a clock set back must not make it last for ever. */
+	char waited_holder[POSTGRES_HOLDER_SIZE];
+	int64_t waited_beat;
+	int64_t waited_since_us;
 };
+
+static inline struct postgres_store *
+postgres_store_of(struct ob_store *base)
+{
+	return (struct postgres_store *)(void *)base;
+}
 
 /* ---- connection.c ---- */
 
@@ -74,32 +147,39 @@ struct postgres_answers {
 };
 
 /*
- * Sends statements as one message and waits for all of it. `answers` may be NULL; else it is filled on success and must
- * be freed. After a failure no transaction is open. OB_AGAIN when the outcome is unknown.
+ * Sends the statements in store->sql as one message and waits for all of it. `answers` may be NULL; else it is filled on
+ * success and must be freed. After a failure no transaction is open. OB_AGAIN when the outcome is unknown.
  */
-int ob_postgres_run(struct postgres_store *store, const char *what, const char *sql,
+int ob_postgres_run(struct postgres_store *store, const char *what,
 		    struct postgres_answers *answers, struct ob_error *error);
+/* The same with COMMIT behind them. */
+int ob_postgres_commit(struct postgres_store *store, const char *what,
+		       struct postgres_answers *answers, struct ob_error *error);
+/* Ends a transaction that was left open, and keeps `code`. */
+int ob_postgres_rollback(struct postgres_store *store, int code);
 /* What libpq calls with each notice of the server. */
 void ob_postgres_notice(void *context, const PGresult *notice);
 void ob_postgres_answers_free(struct postgres_answers *answers);
 /* Begins a message in store->sql: with a transaction that writes durably, or one that only reads. */
 void ob_postgres_begin_write(struct postgres_store *store);
 void ob_postgres_begin_read(struct postgres_store *store);
-/* The end of the message that was begun: COMMIT, and runs it. */
-int ob_postgres_commit(struct postgres_store *store, const char *what,
-		       struct postgres_answers *answers, struct ob_error *error);
+/* Appends the beginning of another transaction that writes. */
+void ob_postgres_write_append(struct postgres_store *store);
+/* Appends to store->sql. Errors show when it is run. */
+void ob_postgres_sql(struct postgres_store *store, const char *format, ...) OB_PRINTF(2, 3);
+/* A literal of any text, NULL too. */
+void ob_postgres_literal(struct postgres_store *store, const char *text);
 /* One number; `if_none` when there is no row or it is NULL. */
 int64_t ob_postgres_number(const PGresult *result, int row, int column, int64_t if_none);
 /* True when it is; false for NULL. */
 bool ob_postgres_bool(const PGresult *result, int row, int column);
 /* Text, "" for NULL; lives as long as the result. */
 const char *ob_postgres_text(const PGresult *result, int row, int column);
-/* A literal of any text, NULL too, appended to store->sql. */
-void ob_postgres_literal(struct postgres_store *store, const char *text);
 /* What an error with this SQLSTATE means to the caller. */
 enum ob_code ob_postgres_code_of(const char *sqlstate);
+int ob_postgres_no_memory(const struct postgres_store *store, struct ob_error *error);
 
-/* ---- schema.c ---- */
+/* ---- schema.c, schema_check.c ---- */
 
 int ob_postgres_migrate(struct ob_store *base, enum ob_migrate_mode mode,
 			void (*each)(void *context, const struct ob_migration *migration),
@@ -112,6 +192,108 @@ uint32_t ob_postgres_schema_known(void);
 int ob_postgres_schema_newer(struct postgres_store *store, int64_t version, struct ob_error *error);
 /* The schema's name as it stands in statements, NULL with `error` filled when it can be none. To be freed. */
 char *ob_postgres_schema_name(const struct postgres_options *options, struct ob_error *error);
+/* OB_SCHEMA, with what mends it, when our tables are not there, altered or newer. */
+int ob_postgres_schema_check(struct postgres_store *store, struct ob_error *error);
+
+/* ---- subscribe.c, lease.c ---- */
+
+int ob_postgres_subscribe(struct ob_store *base, const struct ob_subscription *subscription,
+			  struct ob_error *error);
+int ob_postgres_acquire(struct ob_store *base, const struct ob_lease_request *request,
+			struct ob_acquired *acquired, struct ob_error *error);
+int ob_postgres_renew(struct ob_store *base, const struct ob_relay_state *state,
+		      struct ob_error *error);
+int ob_postgres_release(struct ob_store *base, struct ob_error *error);
+/* Before a transaction: the connection is not in doubt, and the lease is held. */
+int ob_postgres_lease_look(struct postgres_store *store, struct ob_error *error);
+/*
+ * Appends the conditions on a row c of `checkpoint` that hold while the lease is ours, of our epoch, and the
+ * database is the one that we read from and left. A statement with them that meets no row found that one of them
+ * does not hold: ob_postgres_unguarded then tells which. It returns OB_BUSY when the rows only stand elsewhere.
+ */
+void ob_postgres_guard(struct postgres_store *store);
+int ob_postgres_unguarded(struct postgres_store *store, struct ob_error *error);
+/* Nothing that was fetched is valid any more. */
+void ob_postgres_forget(struct postgres_store *store);
+
+/* ---- interval.c ---- */
+
+/* Appends the first transaction of an opening to store->sql, and the beginning of the second; see there. */
+void ob_postgres_opening_begin(struct postgres_store *store);
+/* Opens an interval behind the newest point, durably. */
+int ob_postgres_interval_open(struct postgres_store *store, struct ob_error *error);
+/* Whether there is something that is in no interval yet. Writes nothing. `*guarded` false: unguarded. */
+int ob_postgres_look(struct postgres_store *store, bool *found, bool *guarded,
+		     struct ob_error *error);
+/* The last point has just become this one. */
+int ob_postgres_waiting_reset(struct postgres_store *store, struct ob_error *error);
+
+/* ---- fetch.c, parked.c, rows.c ---- */
+
+int ob_postgres_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_batch *batch,
+		      struct ob_error *error);
+/* The due parked rows, and when the next is due. */
+int ob_postgres_parked_fetch(struct postgres_store *store, const struct ob_fetch *fetch,
+			     struct ob_batch *batch, struct ob_error *error);
+
+/* One message of a COPY in binary, in the columns of POSTGRES_MESSAGE. The bytes are those of the server's row. */
+struct postgres_row {
+	int64_t position;
+	struct ob_message message; /* id: 16 bytes */
+	bool matches;
+	bool scheduled;
+	int64_t deliver_after_us; /* since 1970 */
+	int64_t payload_bytes;    /* of a payload that did not come with it; -1: it came */
+};
+
+/*
+ * The columns of a message in the table m: which is its number, the condition under which it is of interest ("true"), up to which
+ * size its payload comes with it, and when it is to be delivered.
+ */
+void ob_postgres_message_columns(struct postgres_store *store, const char *number,
+				 const char *matches, int64_t inline_max,
+				 const char *deliver_after);
+/* `*end`: it is the end of the copy, and no row. False when it cannot be read. */
+bool ob_postgres_row_read(struct postgres_row *row, const char *data, size_t size, bool *end);
+/* Copies the message into the batch, its id in text form. */
+bool ob_postgres_message_copy(struct ob_batch *batch, const struct postgres_row *row,
+			      const char *data, size_t size, struct ob_message *message);
+/* The size it has as a message: its id in text form. */
+uint32_t ob_postgres_row_bytes(const struct postgres_row *row);
+
+/* ---- settle.c, wait.c ---- */
+
+int ob_postgres_settle(struct ob_store *base, const struct ob_settle *settle,
+		       struct ob_error *error);
+int ob_postgres_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *error);
+void ob_postgres_wake(struct ob_store *base);
+/* A fetch of nothing: only whether a person changed something. What was committed so far wakes nobody up. */
+int ob_postgres_look_away(struct postgres_store *store, struct ob_error *error);
+/* Lanes that lost rows get a new head; `lanes` is the text of VALUES (lane, the position that went), ... */
+void ob_postgres_promote(struct postgres_store *store, const char *subscription, const char *lanes);
+
+/* ---- selection.c ---- */
+
+/* Appends a condition on m.topic; true, and nothing appended, when all topics match. */
+bool ob_postgres_topic_append(struct postgres_store *store, const char *patterns);
+/* Appends " AND ..." for what a person selects from a table m: the log, or one of parked and dead. */
+void ob_postgres_selection_append(struct postgres_store *store,
+				  const struct ob_selection *selection, bool of_log);
+int ob_postgres_selection_check(const struct ob_selection *selection, struct ob_error *error);
+
+/* ---- change.c, list.c, stats.c, trim.c, doctor.c ---- */
+
+int ob_postgres_change(struct ob_store *base, const struct ob_change *change, uint64_t *count,
+		       struct ob_error *error);
+int ob_postgres_list(struct ob_store *base, const struct ob_selection *selection,
+		     bool (*each)(void *context, const struct ob_listed *row), void *context,
+		     struct ob_error *error);
+int ob_postgres_stats(struct ob_store *base, const char *subscription,
+		      void (*each)(void *context, const struct ob_subscription_stats *stats),
+		      void *context, struct ob_error *error);
+int ob_postgres_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_error *error);
+int ob_postgres_check(struct ob_store *base, const struct ob_report *report,
+		      struct ob_error *error);
 
 /* ---- write.c ---- */
 

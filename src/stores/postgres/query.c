@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "postgres_store.h"
@@ -248,15 +249,17 @@ message_run(struct postgres_store *store, const char *what, const char *sql,
 }
 
 int
-ob_postgres_run(struct postgres_store *store, const char *what, const char *sql,
-		struct postgres_answers *answers, struct ob_error *error)
+ob_postgres_run(struct postgres_store *store, const char *what, struct postgres_answers *answers,
+		struct ob_error *error)
 {
 	int code;
 
 	if (store->conn == NULL || store->in_doubt)
 		return ob_error_set(error, OB_AGAIN, "%s: %s: not connected", store->name, what);
+	if (store->sql.failed)
+		return ob_postgres_rollback(store, ob_postgres_no_memory(store, error));
 	store->unconfirmed = false;
-	code = message_run(store, what, sql, answers, error);
+	code = message_run(store, what, ob_buf_text(&store->sql), answers, error);
 	if (code == OB_OK && store->unconfirmed)
 		code = fail_in_doubt(store, what,
 				     "the wait for the synchronous standby was cut short: what was "
@@ -266,6 +269,20 @@ ob_postgres_run(struct postgres_store *store, const char *what, const char *sql,
 		return OB_OK;
 	if (answers != NULL)
 		ob_postgres_answers_free(answers);
+	return ob_postgres_rollback(store, code);
+}
+
+int
+ob_postgres_commit(struct postgres_store *store, const char *what, struct postgres_answers *answers,
+		   struct ob_error *error)
+{
+	ob_buf_append_text(&store->sql, "COMMIT");
+	return ob_postgres_run(store, what, answers, error);
+}
+
+int
+ob_postgres_rollback(struct postgres_store *store, int code)
+{
 	if (!store->in_doubt && PQtransactionStatus(store->conn) != PQTRANS_IDLE &&
 	    message_run(store, "rollback", "ROLLBACK", NULL, NULL) != OB_OK)
 		store->in_doubt = true;
@@ -293,15 +310,21 @@ ob_postgres_answers_free(struct postgres_answers *answers)
 /* ---- transactions ---- */
 
 void
-ob_postgres_begin_write(struct postgres_store *store)
+ob_postgres_write_append(struct postgres_store *store)
 {
-	ob_buf_reset(&store->sql);
-	ob_buf_appendf(
-	    &store->sql,
+	ob_postgres_sql(
+	    store,
 	    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 	    "SET LOCAL synchronous_commit = on;SET LOCAL lock_timeout = %d;"
 	    "SET LOCAL statement_timeout = %lld;SET LOCAL search_path = pg_catalog, pg_temp;",
 	    POSTGRES_LOCK_TIMEOUT_MS, (long long)store->options->timeout_ms);
+}
+
+void
+ob_postgres_begin_write(struct postgres_store *store)
+{
+	ob_buf_reset(&store->sql);
+	ob_postgres_write_append(store);
 }
 
 void
@@ -311,14 +334,20 @@ ob_postgres_begin_read(struct postgres_store *store)
 	ob_buf_append_text(&store->sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;");
 }
 
-int
-ob_postgres_commit(struct postgres_store *store, const char *what, struct postgres_answers *answers,
-		   struct ob_error *error)
+void
+ob_postgres_sql(struct postgres_store *store, const char *format, ...)
 {
-	ob_buf_append_text(&store->sql, "COMMIT");
-	if (store->sql.failed)
-		return ob_error_set(error, OB_NOMEM, "%s: %s: out of memory", store->name, what);
-	return ob_postgres_run(store, what, ob_buf_text(&store->sql), answers, error);
+	va_list args;
+
+	va_start(args, format);
+	ob_buf_vappendf(&store->sql, format, args);
+	va_end(args);
+}
+
+int
+ob_postgres_no_memory(const struct postgres_store *store, struct ob_error *error)
+{
+	return ob_error_set(error, OB_NOMEM, "%s: out of memory", store->name);
 }
 
 /* ---- values ---- */
@@ -345,6 +374,21 @@ ob_postgres_text(const PGresult *result, int row, int column)
 	return row < PQntuples(result) ? PQgetvalue(result, row, column) : "";
 }
 
+/* Texts of others (a recipient's answer) may be no UTF-8, which libpq refuses to quote. */
+static char *
+literal_of_any(PGconn *conn, const char *text)
+{
+	char *copy = strdup(text), *literal = NULL;
+
+	for (char *at = copy; at != NULL && *at != '\0'; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	if (copy != NULL)
+		literal = PQescapeLiteral(conn, copy, strlen(copy));
+	free(copy);
+	return literal;
+}
+
 void
 ob_postgres_literal(struct postgres_store *store, const char *text)
 {
@@ -355,6 +399,8 @@ ob_postgres_literal(struct postgres_store *store, const char *text)
 		return;
 	}
 	literal = PQescapeLiteral(store->conn, text, strlen(text));
+	if (literal == NULL)
+		literal = literal_of_any(store->conn, text);
 	if (literal != NULL)
 		ob_buf_append_text(&store->sql, literal);
 	else

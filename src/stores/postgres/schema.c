@@ -156,10 +156,10 @@ ob_postgres_schema_sql(const void *options)
 static void
 there_append(struct postgres_store *store)
 {
-	ob_buf_appendf(&store->sql,
-		       "SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-		       " WHERE n.nspname = '%s' AND c.relname = 'migration';",
-		       store->options->schema);
+	ob_postgres_sql(store,
+			"SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+			" WHERE n.nspname = '%s' AND c.relname = 'migration';",
+			store->options->schema);
 }
 
 int
@@ -180,7 +180,7 @@ ob_postgres_schema_version(struct postgres_store *store, int64_t *version, struc
 	if (!there)
 		return OB_OK;
 	ob_postgres_begin_read(store);
-	ob_buf_appendf(&store->sql, "SELECT max(version) FROM %s.migration;", store->schema);
+	ob_postgres_sql(store, "SELECT max(version) FROM %s.migration;", store->schema);
 	code = ob_postgres_commit(store, "schema", &answers, error);
 	if (code == OB_OK)
 		*version = ob_postgres_number(answers.items[0], 0, 0, 0);
@@ -220,12 +220,12 @@ migrations_apply(struct postgres_store *store, const struct words *words, int64_
 	ob_postgres_begin_write(store);
 	lock_append(&store->sql, words);
 	there_append(store);
-	code = ob_postgres_run(store, "migrate", ob_buf_text(&store->sql), &answers, error);
+	code = ob_postgres_run(store, "migrate", &answers, error);
 	if (code == OB_OK && PQntuples(answers.items[1]) > 0) {
 		ob_postgres_answers_free(&answers);
 		ob_buf_reset(&store->sql);
-		ob_buf_appendf(&store->sql, "SELECT max(version) FROM %s.migration", words->schema);
-		code = ob_postgres_run(store, "migrate", ob_buf_text(&store->sql), &answers, error);
+		ob_postgres_sql(store, "SELECT max(version) FROM %s.migration", words->schema);
+		code = ob_postgres_run(store, "migrate", &answers, error);
 		if (code == OB_OK)
 			*version = ob_postgres_number(answers.items[0], 0, 0, 0);
 	}
@@ -236,7 +236,7 @@ migrations_apply(struct postgres_store *store, const struct words *words, int64_
 	for (size_t i = 0; i < MIGRATION_COUNT; i++)
 		if (migrations[i].version > *version)
 			migration_append(&store->sql, &migrations[i], words);
-	code = ob_postgres_run(store, "migrate", ob_buf_text(&store->sql), NULL, error);
+	code = ob_postgres_run(store, "migrate", NULL, error);
 	OB_CRASH_POINT("C12");
 	ob_buf_reset(&store->sql);
 	if (code == OB_OK)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "checks.h"
 #include "crash.h"
 #include "sqlite_store.h"
 #include "tries.h"
@@ -29,12 +30,6 @@ struct settling {
 	int64_t now_ms;
 	struct ob_buf tries;
 };
-
-static bool
-outcome_is_of_log(const struct ob_outcome *outcome)
-{
-	return outcome->kind >= OB_OUTCOME_PARK && outcome->kind <= OB_OUTCOME_DEAD_HOLD;
-}
 
 static int
 tries_make(struct settling *s, const char *kept, const struct ob_outcome *outcome,
@@ -243,7 +238,7 @@ outcome_write(struct settling *s, const struct ob_outcome *outcome, struct ob_er
 	int64_t position = ob_reading_position(&s->store->reading, outcome->ordinal);
 
 	/* Done already, by a settle that was refused later on. */
-	if (outcome_is_of_log(outcome) && position == 0)
+	if (ob_outcome_is_of_log(outcome) && position == 0)
 		return OB_OK;
 	switch (outcome->kind) {
 	case OB_OUTCOME_PARK:
@@ -319,7 +314,7 @@ static uint64_t
 part_through(const struct ob_settle *settle, uint32_t from)
 {
 	for (uint32_t i = from; i < settle->outcome_count; i++)
-		if (outcome_is_of_log(&settle->outcomes[i]))
+		if (ob_outcome_is_of_log(&settle->outcomes[i]))
 			return settle->outcomes[i].ordinal - 1;
 	return settle->through;
 }
@@ -346,28 +341,9 @@ part_write(struct settling *s, const struct ob_settle *settle, uint32_t from, ui
 		return code;
 	*through = part_through(settle, *to);
 	mark = ob_reading_mark(reading, *through);
-	if (mark.log != reading->settled.log || mark.replay != reading->settled.replay)
+	if (!ob_mark_equal(mark, reading->settled))
 		code = checkpoint_write(s, mark, error);
 	return code;
-}
-
-static int
-settle_check(struct sqlite_store *store, const struct ob_settle *settle, struct ob_error *error)
-{
-	if (settle->through > store->reading.last_ordinal)
-		return ob_error_set(error, OB_INVALID,
-				    "settle through %llu, but only %llu were read",
-				    (unsigned long long)settle->through,
-				    (unsigned long long)store->reading.last_ordinal);
-	for (uint32_t i = 0; i < settle->outcome_count; i++) {
-		const struct ob_outcome *outcome = &settle->outcomes[i];
-
-		if (outcome_is_of_log(outcome) && outcome->ordinal > settle->through)
-			return ob_error_set(error, OB_INVALID,
-					    "settle: ordinal %llu is not settled",
-					    (unsigned long long)outcome->ordinal);
-	}
-	return OB_OK;
 }
 
 /* A settle that would write nothing takes no lock: it only passes the fence. */
@@ -379,8 +355,7 @@ settle_is_empty(const struct sqlite_store *store, const struct ob_settle *settle
 	for (uint32_t i = 0; i < settle->outcome_count; i++)
 		if (settle->outcomes[i].kind != OB_OUTCOME_BACK)
 			return false;
-	return mark.log == store->reading.settled.log &&
-	       mark.replay == store->reading.settled.replay;
+	return ob_mark_equal(mark, store->reading.settled);
 }
 
 /* One transaction. `*from` moves on to the first outcome that is not done. */
@@ -403,7 +378,7 @@ settle_part(struct settling *s, const struct ob_settle *settle, uint32_t *from,
 	ob_reading_settled(&store->reading, through);
 	store->known.said.position = store->reading.settled.log;
 	for (; *from < to; ++*from)
-		if (!outcome_is_of_log(&settle->outcomes[*from]))
+		if (!ob_outcome_is_of_log(&settle->outcomes[*from]))
 			ob_map_remove(&store->handed, (uint64_t)settle->outcomes[*from].position);
 	return OB_OK;
 }
@@ -417,7 +392,7 @@ ob_sqlite_settle(struct ob_store *base, const struct ob_settle *settle, struct o
 	int code = ob_sqlite_lease_look(store, error);
 
 	if (code == OB_OK)
-		code = settle_check(store, settle, error);
+		code = ob_settle_check(settle, &store->reading, error);
 	if (code != OB_OK)
 		return code;
 	ob_buf_init(&settling.tries, OB_TRIES_TEXT_MAX);

@@ -1,23 +1,8 @@
 /* Making a subscription, and changing what it is. */
 #include <string.h>
 
-#include "pattern.h"
+#include "checks.h"
 #include "sqlite_store.h"
-#include "subscription_name.h"
-
-static int
-subscription_check(const struct ob_subscription *subscription, struct ob_error *error)
-{
-	int code = ob_subscription_name_check(subscription->name, error);
-
-	if (code != OB_OK)
-		return code;
-	if (subscription->shards > 1)
-		return ob_error_set(error, OB_UNSUPPORTED,
-				    "subscription '%s': SQLite runs one shard, not %u",
-				    subscription->name, subscription->shards);
-	return ob_pattern_check(subscription->topics, error);
-}
 
 static int
 subscription_insert(struct sqlite_store *store, const struct ob_subscription *subscription,
@@ -140,7 +125,7 @@ ob_sqlite_subscribe(struct ob_store *base, const struct ob_subscription *subscri
 		    struct ob_error *error)
 {
 	struct sqlite_store *store = (struct sqlite_store *)(void *)base;
-	int code = subscription_check(subscription, error);
+	int code = ob_subscription_check(subscription, "SQLite", 1, error);
 
 	if (code == OB_OK)
 		code = ob_sqlite_schema_check(store, error);

@@ -21,7 +21,7 @@ a_mark_covers_what_was_read_past_before_it(void **state)
 	struct ob_reading reading = {0};
 
 	(void)state;
-	ob_reading_start(&reading, (struct ob_mark){10, OB_NO_REPLAY}, 0);
+	ob_reading_start(&reading, (struct ob_mark){.log = 10, .replay = OB_NO_REPLAY}, 0);
 	assert_int_equal(ob_reading_from(&reading), 10);
 	assert_int_equal(ob_reading_to(&reading), INT64_MAX);
 	ob_reading_pass(&reading, 12);
@@ -52,7 +52,7 @@ a_fetch_that_failed_is_undone(void **state)
 	struct ob_reading_point point;
 
 	(void)state;
-	ob_reading_start(&reading, (struct ob_mark){0, OB_NO_REPLAY}, 0);
+	ob_reading_start(&reading, (struct ob_mark){.log = 0, .replay = OB_NO_REPLAY}, 0);
 	ob_reading_add(&reading, 1);
 	point = ob_reading_point(&reading);
 	for (int64_t i = 2; i < 5000; i++)
@@ -71,7 +71,7 @@ a_replay_comes_first_and_ends(void **state)
 	struct ob_reading reading = {0};
 
 	(void)state;
-	ob_reading_start(&reading, (struct ob_mark){50, 9}, 20);
+	ob_reading_start(&reading, (struct ob_mark){.log = 50, .replay = 9}, 20);
 	assert_int_equal(ob_reading_from(&reading), 9);
 	assert_int_equal(ob_reading_to(&reading), 20);
 	assert_int_equal(ob_reading_add(&reading, 10), 1);
@@ -92,7 +92,7 @@ marks_of_an_earlier_replay_say_nothing_about_a_new_one(void **state)
 	struct ob_reading reading = {0};
 
 	(void)state;
-	ob_reading_start(&reading, (struct ob_mark){50, 9}, 20);
+	ob_reading_start(&reading, (struct ob_mark){.log = 50, .replay = 9}, 20);
 	ob_reading_add(&reading, 10);
 	ob_reading_add(&reading, 20);
 	ob_reading_end(&reading);
@@ -119,7 +119,7 @@ the_ring_turns_and_grows_up_to_its_limit(void **state)
 	uint64_t given = 0, settled = 0;
 
 	(void)state;
-	ob_reading_start(&reading, (struct ob_mark){0, OB_NO_REPLAY}, 0);
+	ob_reading_start(&reading, (struct ob_mark){.log = 0, .replay = OB_NO_REPLAY}, 0);
 	for (unsigned round = 0; round < 200; round++) {
 		for (unsigned i = 0; i < 37 + round; i++) {
 			given++;
@@ -138,6 +138,37 @@ the_ring_turns_and_grows_up_to_its_limit(void **state)
 	ob_reading_free(&reading);
 }
 
+static void
+stretches_follow_each_other(void **state)
+{
+	struct ob_reading reading = {0};
+	struct ob_mark mark;
+
+	(void)state;
+	ob_reading_start(&reading,
+			 (struct ob_mark){.stretch = 7, .log = 50, .replay = OB_NO_REPLAY}, 0);
+	assert_int_equal(ob_reading_add(&reading, 60), 1);
+	ob_reading_next_stretch(&reading);
+	assert_int_equal(ob_reading_from(&reading), 0);
+	/* The numbers of the next one may be lower. */
+	assert_int_equal(ob_reading_add(&reading, 55), 2);
+	mark = ob_reading_mark(&reading, 1);
+	assert_int_equal(mark.stretch, 7);
+	assert_int_equal(mark.log, 60);
+	mark = ob_reading_mark(&reading, 2);
+	assert_int_equal(mark.stretch, 8);
+	assert_int_equal(mark.log, 55);
+	ob_reading_next_stretch(&reading);
+	ob_reading_settled(&reading, 2);
+	/* All of stretch 8 is done. */
+	assert_int_equal(reading.settled.stretch, 9);
+	assert_int_equal(reading.settled.log, 0);
+	assert_false(ob_reading_passed(&reading));
+	ob_reading_next_stretch(&reading);
+	assert_true(ob_reading_passed(&reading));
+	ob_reading_free(&reading);
+}
+
 int
 main(void)
 {
@@ -147,6 +178,7 @@ main(void)
 	    cmocka_unit_test(a_replay_comes_first_and_ends),
 	    cmocka_unit_test(marks_of_an_earlier_replay_say_nothing_about_a_new_one),
 	    cmocka_unit_test(the_ring_turns_and_grows_up_to_its_limit),
+	    cmocka_unit_test(stretches_follow_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

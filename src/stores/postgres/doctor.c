@@ -1,0 +1,285 @@
+/* What `outbox doctor` says of the database: each finding with the command that mends it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "postgres_store.h"
+
+#define TEXT_MAX 512
+/* Transactions that are open for longer keep dead rows of all tables from being cleaned up. */
+#define LONG_S 300
+
+struct examination {
+	struct postgres_store *store;
+	const struct ob_report *report;
+};
+
+static void find(struct examination *e, enum ob_finding_level level, const char *code,
+		 const char *mend, const char *format, ...) OB_PRINTF(5, 6);
+
+static void
+find(struct examination *e, enum ob_finding_level level, const char *code, const char *mend,
+     const char *format, ...)
+{
+	char text[TEXT_MAX];
+	struct ob_finding finding = {.level = level, .code = code, .what = text, .mend = mend};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	e->report->add(e->report->context, &finding);
+}
+
+/* ---- the server ---- */
+
+static void
+settings_tell(struct examination *e, const PGresult *row)
+{
+	const char *commits = ob_postgres_text(row, 0, 1);
+
+	find(e, OB_FINDING_OK, "server", NULL, "PostgreSQL %s, user %s",
+	     ob_postgres_text(row, 0, 0), PQuser(e->store->conn));
+	if (strcmp(commits, "off") == 0)
+		find(
+		    e, OB_FINDING_NOTE, "asynchronous_commit",
+		    "ALTER SYSTEM SET synchronous_commit = on, or for the application's role alone",
+		    "applications commit with synchronous_commit = off: a message whose commit was told can be "
+		    "gone after a crash, and then is never sent");
+	if (!ob_postgres_bool(row, 0, 2))
+		find(e, OB_FINDING_WARN, "fsync_off", "ALTER SYSTEM SET fsync = on",
+		     "the server runs with fsync = off: what a relay took for durable can vanish");
+	if (!ob_postgres_bool(row, 0, 3))
+		find(e, OB_FINDING_WARN, "full_page_writes_off",
+		     "ALTER SYSTEM SET full_page_writes = on",
+		     "the server runs with full_page_writes = off: a crash can tear pages");
+	if (ob_postgres_bool(row, 0, 4))
+		find(e, OB_FINDING_NOTE, "superuser",
+		     "give the relay a login of its own: GRANT "
+		     "outbox_relay TO that login",
+		     "this user is a superuser, which a relay need not be");
+}
+
+/* By our own clock against the server's. */
+static void
+clock_tell(struct examination *e, const PGresult *row)
+{
+	const struct ob_host *host = e->store->base.host;
+	int64_t skew_ms = (ob_postgres_number(row, 0, 5, 0) - host->wall_us(host->context)) / 1000;
+
+	if (skew_ms > 2000 || skew_ms < -2000)
+		find(
+		    e, OB_FINDING_NOTE, "clock_skew", "let both machines follow one time server",
+		    "the server's clock is %lld ms ahead of this machine's; leases go by the server's alone, "
+		    "but times that are shown may puzzle",
+		    (long long)skew_ms);
+}
+
+static int
+examine_server(struct examination *e, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	int code;
+
+	ob_postgres_begin_read(e->store);
+	ob_postgres_sql(
+	    e->store,
+	    "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
+	    " current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',"
+	    " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
+	    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;");
+	code = ob_postgres_commit(e->store, "doctor", &answers, error);
+	if (code != OB_OK)
+		return code;
+	settings_tell(e, answers.items[0]);
+	clock_tell(e, answers.items[0]);
+	ob_postgres_answers_free(&answers);
+	return OB_OK;
+}
+
+/* Nothing waits for them but the cleaning up of old rows. */
+static int
+examine_transactions(struct examination *e, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	const PGresult *rows;
+	char mend[TEXT_MAX];
+	int code;
+
+	ob_postgres_begin_read(e->store);
+	ob_postgres_sql(
+	    e->store,
+	    "SELECT pid::text, coalesce(usename, ''), coalesce(application_name, ''),"
+	    " extract(epoch FROM clock_timestamp() - xact_start)::bigint FROM pg_stat_activity"
+	    " WHERE xact_start < clock_timestamp() - interval '%d s' AND backend_type = 'client backend'"
+	    " ORDER BY xact_start LIMIT 5;"
+	    "SELECT gid, owner::text, '', extract(epoch FROM clock_timestamp() - prepared)::bigint"
+	    " FROM pg_prepared_xacts WHERE database = current_database()"
+	    " AND prepared < clock_timestamp() - interval '%d s' ORDER BY prepared LIMIT 5;",
+	    LONG_S, LONG_S);
+	code = ob_postgres_commit(e->store, "doctor", &answers, error);
+	if (code != OB_OK)
+		return code;
+	rows = answers.items[0];
+	for (int i = 0; i < PQntuples(rows); i++) {
+		snprintf(mend, sizeof(mend), "SELECT pg_terminate_backend(%s)",
+			 ob_postgres_text(rows, i, 0));
+		find(
+		    e, OB_FINDING_NOTE, "long_transaction", mend,
+		    "process %s of user %s (%s) has a transaction open for %s s: messages are read past it, but "
+		    "no table can be cleaned up meanwhile",
+		    ob_postgres_text(rows, i, 0), ob_postgres_text(rows, i, 1),
+		    ob_postgres_text(rows, i, 2), ob_postgres_text(rows, i, 3));
+	}
+	rows = answers.items[1];
+	for (int i = 0; i < PQntuples(rows); i++) {
+		snprintf(mend, sizeof(mend), "COMMIT PREPARED or ROLLBACK PREPARED '%s'",
+			 ob_postgres_text(rows, i, 0));
+		find(
+		    e, OB_FINDING_NOTE, "prepared_transaction", mend,
+		    "the prepared transaction %s of user %s waits for %s s; its messages come when it is "
+		    "committed",
+		    ob_postgres_text(rows, i, 0), ob_postgres_text(rows, i, 1),
+		    ob_postgres_text(rows, i, 3));
+	}
+	ob_postgres_answers_free(&answers);
+	return OB_OK;
+}
+
+/* ---- our tables ---- */
+
+/* What the relay must be allowed to do, each with what gives the right. */
+static int
+examine_rights(struct examination *e, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	const char *schema = e->store->schema;
+	const PGresult *rows;
+	char mend[TEXT_MAX];
+	int code;
+
+	ob_postgres_begin_read(e->store);
+	ob_postgres_sql(
+	    e->store,
+	    "SELECT t.name, t.wanted FROM (VALUES ('message', 'SELECT'), ('message_0', 'SELECT'),"
+	    " ('subscription', 'SELECT, INSERT, UPDATE, DELETE'),"
+	    " ('checkpoint', 'SELECT, INSERT, UPDATE, DELETE'), ('opening', 'SELECT, INSERT, UPDATE, DELETE'),"
+	    " ('lease', 'SELECT, INSERT, UPDATE, DELETE'), ('parked', 'SELECT, INSERT, UPDATE, DELETE'),"
+	    " ('dead', 'SELECT, INSERT, UPDATE, DELETE')) AS t (name, wanted)"
+	    " WHERE EXISTS (SELECT FROM unnest(string_to_array(t.wanted, ', ')) AS one (wanted)"
+	    " WHERE NOT has_table_privilege('%s.' || t.name, one.wanted));"
+	    "SELECT f.name FROM (VALUES ('empty(integer, interval)'), ('turn(interval, bigint)'),"
+	    " ('is_needed(integer)'), ('stamp_anew()')) AS f (name)"
+	    " WHERE NOT has_function_privilege('%s.' || f.name, 'EXECUTE');",
+	    schema, schema);
+	code = ob_postgres_commit(e->store, "doctor", &answers, error);
+	if (code != OB_OK)
+		return code;
+	rows = answers.items[0];
+	for (int i = 0; i < PQntuples(rows); i++) {
+		snprintf(mend, sizeof(mend), "GRANT %s ON %s.%s TO %s",
+			 ob_postgres_text(rows, i, 1), schema, ob_postgres_text(rows, i, 0),
+			 PQuser(e->store->conn));
+		find(e, OB_FINDING_FAIL, "right_missing", mend,
+		     "user %s has not all of the rights %s on %s.%s", PQuser(e->store->conn),
+		     ob_postgres_text(rows, i, 1), schema, ob_postgres_text(rows, i, 0));
+	}
+	rows = answers.items[1];
+	for (int i = 0; i < PQntuples(rows); i++) {
+		snprintf(mend, sizeof(mend), "GRANT EXECUTE ON FUNCTION %s.%s TO %s", schema,
+			 ob_postgres_text(rows, i, 0), PQuser(e->store->conn));
+		find(e, OB_FINDING_FAIL, "right_missing", mend,
+		     "user %s may not call %s.%s, which gives space back", PQuser(e->store->conn),
+		     schema, ob_postgres_text(rows, i, 0));
+	}
+	ob_postgres_answers_free(&answers);
+	return OB_OK;
+}
+
+static int
+examine_tables(struct examination *e, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	const char *schema = e->store->schema;
+	int64_t triggers, bytes;
+	int code;
+
+	ob_postgres_begin_read(e->store);
+	ob_postgres_sql(
+	    e->store,
+	    "SELECT count(*) FROM pg_trigger WHERE tgrelid = '%s.message'::regclass AND NOT tgisinternal;"
+	    "SELECT sum(pg_total_relation_size('%s.message_' || i))::bigint"
+	    " FROM generate_series(0, %d) AS i;"
+	    "SELECT attname FROM pg_attribute WHERE attrelid = '%s.message'::regclass AND attnum > 0"
+	    " AND NOT attisdropped AND attnum > (SELECT attnum FROM pg_attribute"
+	    " WHERE attrelid = '%s.message'::regclass AND attname = 'seq');",
+	    schema, schema, POSTGRES_PARTITIONS - 1, schema, schema);
+	code = ob_postgres_commit(e->store, "doctor", &answers, error);
+	if (code != OB_OK)
+		return code;
+	triggers = ob_postgres_number(answers.items[0], 0, 0, 0);
+	bytes = ob_postgres_number(answers.items[1], 0, 0, 0);
+	if (triggers > 0)
+		find(e, OB_FINDING_NOTE, "triggers", NULL,
+		     "%s.message has %lld triggers; they run in the application's transaction",
+		     schema, (long long)triggers);
+	if (PQntuples(answers.items[2]) > 0)
+		find(
+		    e, OB_FINDING_NOTE, "columns_behind_seq", NULL,
+		    "column %s of %s.message stands behind seq: an expression for it that takes a lock is "
+		    "computed after the number was drawn; take locks in a statement before",
+		    ob_postgres_text(answers.items[2], 0, 0), schema);
+	find(e, OB_FINDING_OK, "log_size", NULL, "the log has %lld KiB", (long long)(bytes >> 10));
+	ob_postgres_answers_free(&answers);
+	return OB_OK;
+}
+
+static void
+examine_subscription(void *context, const struct ob_subscription_stats *stats)
+{
+	struct examination *e = context;
+	char mend[TEXT_MAX];
+
+	if (stats->paused) {
+		snprintf(mend, sizeof(mend), "outbox resume %s %s", e->store->name, stats->name);
+		find(e, OB_FINDING_NOTE, "paused", mend, "subscription %s is paused", stats->name);
+	}
+	if (!stats->held && stats->pending)
+		find(e, OB_FINDING_WARN, "no_relay", "start its relay",
+		     "subscription %s has messages waiting and no relay runs it", stats->name);
+	if (stats->dead_rows > 0) {
+		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);
+		find(e, OB_FINDING_WARN, "dead_messages", mend,
+		     "subscription %s has %llu dead messages", stats->name,
+		     (unsigned long long)stats->dead_rows);
+	}
+	if (stats->held && *stats->code != '\0')
+		find(e, OB_FINDING_WARN, stats->code, NULL, "subscription %s is %s: %s",
+		     stats->name, stats->state, stats->text);
+}
+
+int
+ob_postgres_check(struct ob_store *base, const struct ob_report *report, struct ob_error *error)
+{
+	struct postgres_store *store = postgres_store_of(base);
+	struct examination e = {.store = store, .report = report};
+	struct ob_error schema = {0};
+	int code = examine_server(&e, error);
+
+	if (code == OB_OK)
+		code = examine_transactions(&e, error);
+	if (code != OB_OK)
+		return code;
+	code = ob_postgres_schema_check(store, &schema);
+	if (code != OB_OK) {
+		find(&e, OB_FINDING_FAIL, "schema", NULL, "%s", schema.text);
+		return OB_OK;
+	}
+	find(&e, OB_FINDING_OK, "schema", NULL, "the tables are those that this program knows");
+	code = examine_rights(&e, error);
+	if (code == OB_OK)
+		code = examine_tables(&e, error);
+	if (code == OB_OK)
+		code = ob_postgres_stats(base, NULL, examine_subscription, &e, error);
+	return code;
+}

@@ -85,13 +85,12 @@ def what_the_headers_declare_is_exported_and_no_more(it):
         text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.DOTALL)
         declared |= set(re.findall(r"^OB_API [^;]*?\b(ob_\w+)(?:\(|\[)", text, re.MULTILINE))
     assert "ob_relay_new" in declared and len(declared) > 25, declared
-    exported = {}
-    for name in ("liboutbox.so", "liboutbox-sqlite.so"):
-        lines = it.sh(f"nm -D --defined-only '{it.libraries / name}'").splitlines()
-        exported[name] = {line.split()[-1] for line in lines}
-        strange = {symbol for symbol in exported[name] if not symbol.startswith("ob_")}
-        assert not strange, f"{name} exports {strange}"
-    both = exported["liboutbox.so"] | exported["liboutbox-sqlite.so"]
+    both = set()
+    for library in sorted(it.libraries.glob("lib*.so")):
+        symbols = {line.split()[-1] for line in it.sh(f"nm -D --defined-only '{library}'").splitlines()}
+        strange = {symbol for symbol in symbols if not symbol.startswith("ob_")}
+        assert not strange, f"{library.name} exports {strange}"
+        both |= symbols
     assert both == declared, f"declared alone: {declared - both}; exported alone: {both - declared}"
 
 

@@ -61,6 +61,8 @@
  * before the row that it has no room for, so in the end stops the fetching; due parked rows still go. REPORT says which. That of one key
  * must not stop all others: past it a message of that key can neither be sent, since it would overtake those that wait (P3), nor put
  * behind them, so it is dead without a try (`key_quota`), by dead_letter; by hold_key the subscription stops.
+ * They are the subscription's: of several shards (`acquired` tells how many) each has an equal share, but of the rows of one
+ * key, who has one shard.
  *
  * Units: milliseconds of any clock that only rises.
  */

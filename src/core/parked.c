@@ -26,6 +26,7 @@ ob_parked_init(struct ob_engine *engine)
 		      engine->config.parked_window_max;
 	table->all = calloc(table->size, sizeof(*table->all));
 	table->due_ms = OB_NEVER;
+	table->shards = 1;
 	ob_list_init(&table->ends);
 	ob_list_init(&table->settling);
 	return table->all != NULL && ob_map_init(&table->map, table->size);
@@ -113,6 +114,7 @@ ob_parked_load(struct ob_engine *engine, const struct ob_acquired *acquired,
 	}
 	table->loaded_ms = engine->now_ms;
 	table->unsure = false;
+	table->shards = acquired->shards == 0 ? 1 : acquired->shards;
 	table->rows = acquired->parked_rows;
 	table->scheduled = acquired->scheduled_rows;
 	table->dead = acquired->dead_rows;

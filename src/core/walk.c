@@ -87,10 +87,19 @@ touch(struct ob_engine *engine, struct parked *parked, int64_t rows)
 	engine->settling.touched = parked;
 }
 
+/* The quotas are the subscription's: each of its shards has an equal share. */
+static uint64_t
+quota_share(const struct ob_engine *engine, uint64_t quota)
+{
+	uint64_t share = quota / engine->parked.shards;
+
+	return share == 0 && quota > 0 ? 1 : share;
+}
+
 static bool
 quota_full(struct ob_engine *engine, uint64_t now, int64_t added, uint64_t quota, const char *code)
 {
-	if ((int64_t)now + added < (int64_t)quota)
+	if ((int64_t)now + added < (int64_t)quota_share(engine, quota))
 		return false;
 	engine->settling.full = code;
 	return true;

@@ -212,6 +212,30 @@ test_quota_of_the_dead(void **state)
 	world_expect(w, "fetch\nsubmit c3\nsettle 1 dead:1\nreport full: dead_rows_full\n");
 }
 
+/* Of four shards each may have a quarter, and one at least. */
+static void
+test_shards_share_the_quotas(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.quotas.dead_rows = 8;
+	w->acquired.shards = 4;
+	world_start(w);
+	world_fetched(w, "a1! b2! c3!");
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsettle 2 dead:1 dead:2\nreport full: dead_rows_full\n");
+	world_end(w);
+	world_init(w);
+	w->config.quotas.dead_rows = 2;
+	w->acquired.shards = 4;
+	world_start(w);
+	world_fetched(w, "a1! b2!");
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsettle 1 dead:1\nreport full: dead_rows_full\n");
+}
+
 static void
 test_full_window_parks_what_blocks_it(void **state)
 {
@@ -327,6 +351,7 @@ main(void)
 	    STORY(test_too_large_dies_at_its_turn),
 	    STORY(test_deliver_after_holds_no_key),
 	    STORY(test_quota_of_the_dead),
+	    STORY(test_shards_share_the_quotas),
 	    STORY(test_full_window_parks_what_blocks_it),
 	    STORY(test_a_run_goes_back_behind_a_dead_head),
 	    STORY(test_quota_of_a_key),

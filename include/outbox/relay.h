@@ -18,10 +18,11 @@
  *	ob_relay_free(relay);
  *
  * Threads: start makes two threads for each subscription (one that sends, one that talks to the
- * database) with all signals blocked; nothing in here touches the process's signal handlers. drain,
- * stop, reopen, poke, stats and wait may be called from any thread between start and free,
- * ob_callback_answer from any thread at any time, the others from one thread at a time; none from a
- * signal handler.
+ * database) with all signals blocked; where the store can split a subscription into shards there is
+ * a third one, and two for each shard that is run here. Nothing in here touches the process's signal
+ * handlers. drain, stop, reopen, poke, stats and wait may be called from any thread between start and
+ * free, ob_callback_answer from any thread at any time, the others from one thread at a time; none
+ * from a signal handler.
  *
  * fork: a child process must not touch a relay that its parent made, nor free it: it has none of
  * its threads, and an open database does not survive a fork. Fork before ob_relay_new, or exec in
@@ -64,7 +65,7 @@ struct ob_callback_ticket;
 
 /*
  * One of the two functions, by when the program answers. Both are called on the subscription's
- * sending thread.
+ * sending thread; of one with several shards each shard has a thread of its own, and calls overlap.
  *
  * An answer is OB_FATE_SENT: the program keeps the message; OB_FATE_UNKNOWN or OB_FATE_RETRY: it is
  * to come again; OB_FATE_REJECT: it never will be taken; OB_FATE_DOWN: nothing can be taken at
@@ -127,7 +128,9 @@ struct ob_relay_subscription {
 	const char *topics;          /* comma separated patterns; "*": all */
 
 	/* From here on each field has an option of the same name in ob_relay_options. */
-	int order_by;        /* enum ob_order_by */
+	int order_by; /* enum ob_order_by */
+	int64_t
+	    shards; /* into how many it is split by key; 0: as many as it has, one if it is new */
 	bool from_now;       /* a new subscription starts behind what is there */
 	bool hold_key;       /* a dead message holds its key until a person acts */
 	bool reject_retries; /* what the recipient rejects is tried again like any failure */
@@ -200,9 +203,11 @@ OB_API int ob_relay_fd(const struct ob_relay *relay);
 /* Stops what still runs, waits for it, releases everything. `relay` may be NULL. */
 OB_API void ob_relay_free(struct ob_relay *relay);
 
-/* What a subscription does, as of a few milliseconds ago. */
+/* What a shard of a subscription does, as of a few milliseconds ago. */
 struct ob_relay_stats {
 	char name[65];
+	uint32_t shard;  /* 0, 1, 2 ... */
+	uint32_t shards; /* of the subscription; 0: not known yet */
 	char state[16]; /* "starting", "standby", "running", "paused", "down", "blocked", "full" ...
 			   "ended" */
 	char code[32];  /* why; "" when there is nothing to explain */
@@ -216,7 +221,10 @@ struct ob_relay_stats {
 	uint64_t window_rows, window_bytes, in_flight, parked_rows, scheduled_rows, dead_rows;
 };
 
-/* The number of subscriptions, and the `index`th one's stats. OB_NOT_FOUND past the end. */
+/* The number of shards of all subscriptions, of most of which there is one, and the `index`th one's stats: first those of
+   the first subscription. Of a subscription that is split among several relays all shards are listed; those that others
+   run are "standby", with the counts of what this relay did for them. The number changes when that of a subscription's
+   shards does. OB_NOT_FOUND past the end. */
 OB_API size_t ob_relay_count(const struct ob_relay *relay);
 OB_API int ob_relay_stats(struct ob_relay *relay, size_t index, struct ob_relay_stats *stats);
 

@@ -150,17 +150,21 @@ parts_free(struct relay_parts *parts)
 }
 
 static void
-summary_say(const struct relay_log *log, struct ob_relay *relay)
+summary_say(const struct relay_log *log, const char *name, struct ob_relay *relay)
 {
-	struct ob_relay_stats stats;
+	struct ob_relay_stats stats, all = {0};
 	char text[256];
 
-	if (ob_relay_stats(relay, 0, &stats) != OB_OK)
-		return;
+	for (size_t i = 0; ob_relay_stats(relay, i, &stats) == OB_OK; i++) {
+		all.sent += stats.sent;
+		all.retried += stats.retried;
+		all.parked += stats.parked;
+		all.dead += stats.dead;
+	}
 	(void)snprintf(text, sizeof(text),
 		       "%s: ended; %" PRIu64 " sent, %" PRIu64 " retried, %" PRIu64
 		       " parked, %" PRIu64 " dead",
-		       stats.name, stats.sent, stats.retried, stats.parked, stats.dead);
+		       name, all.sent, all.retried, all.parked, all.dead);
 	line_write((void *)(uintptr_t)log, OB_LOG_INFO, text);
 }
 
@@ -200,7 +204,7 @@ relay_run(struct ob_cli *cli, struct ob_error *error)
 		/* A database that cannot be reached any more is waited for. */
 		cli->exit_status =
 		    rc == OB_UNREACHABLE ? OB_EXIT_SINK : ob_database_exit_of(cli, rc);
-		summary_say(&log, relay);
+		summary_say(&log, options->subscription, relay);
 	}
 	ob_signals_close(&signals);
 	ob_relay_free(relay);

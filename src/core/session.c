@@ -24,6 +24,8 @@
 #define RETRY_SLOW_MS 7000
 /* Another relay may give its lease up early. */
 #define STANDBY_MS 1000
+/* When nobody knows how long it will take. */
+#define STANDBY_UNKNOWN_MS 250
 
 static bool
 is_lasting(enum ob_code code)
@@ -246,8 +248,9 @@ ob_session_acquired(struct ob_engine *engine, const struct ob_event *event)
 		return;
 	}
 	if (event->code == OB_OK && !event->acquired->held) {
-		int64_t wait =
-		    ob_core_min(ob_core_max(event->acquired->retry_in_ms, 20), STANDBY_MS);
+		int64_t retry_ms = event->acquired->retry_in_ms > 0 ? event->acquired->retry_in_ms
+								    : STANDBY_UNKNOWN_MS;
+		int64_t wait = ob_core_min(ob_core_max(retry_ms, 20), STANDBY_MS);
 
 		if (session->hold != HOLD_NONE)
 			window_drop(engine);

@@ -61,11 +61,11 @@ host_log(void *context, enum ob_log_level level, const char *text)
 
 	if (host->log == NULL || host->log->write == NULL)
 		return;
+	pthread_mutex_lock(&host->log->lock);
 	if (host->name[0] != '\0') {
 		snprintf(line, sizeof(line), "%s: %s", host->name, text);
 		text = line;
 	}
-	pthread_mutex_lock(&host->log->lock);
 	host->log->write(host->log->context, level, text);
 	pthread_mutex_unlock(&host->log->lock);
 }
@@ -98,6 +98,16 @@ ob_real_host_init(struct ob_real_host *host, struct ob_host_log *log, const char
 	    .log = host_log,
 	};
 	ob_text_copy(host->name, sizeof(host->name), name != NULL ? name : "");
+}
+
+void
+ob_real_host_rename(struct ob_real_host *host, const char *name)
+{
+	if (host->log == NULL)
+		return;
+	pthread_mutex_lock(&host->log->lock);
+	ob_text_copy(host->name, sizeof(host->name), name);
+	pthread_mutex_unlock(&host->log->lock);
 }
 
 void

@@ -6,6 +6,7 @@
 #define OB_RELAY_HOST_H
 
 #include <outbox/host.h>
+#include <outbox/store.h>
 #include <pthread.h>
 
 /* Where lines go. Any number of hosts may share it, on any threads: it lets one line through at a time. */
@@ -19,7 +20,7 @@ struct ob_host_log {
 struct ob_real_host {
 	struct ob_host host;
 	struct ob_host_log *log;
-	char name[64 + 1];
+	char name[OB_SUBSCRIPTION_NAME_MAX + 8]; /* under the log's lock */
 };
 
 void ob_host_log_init(struct ob_host_log *log,
@@ -29,6 +30,9 @@ void ob_host_log_free(struct ob_host_log *log);
 
 /* `log` must outlive the host and may be NULL; `name` is copied, NULL: no prefix. */
 void ob_real_host_init(struct ob_real_host *host, struct ob_host_log *log, const char *name);
+
+/* From now on its lines begin so. On any thread. */
+void ob_real_host_rename(struct ob_real_host *host, const char *name);
 
 /* Writes a line through the host. */
 void ob_host_say(const struct ob_host *host, enum ob_log_level level, const char *format, ...)

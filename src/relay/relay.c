@@ -13,17 +13,19 @@
 #include <outbox/store.h>
 
 #include "host.h"
-#include "runner.h"
+#include "shards.h"
 #include "subscription_name.h"
 #include "text.h"
 
 /* A process that runs more than this is better split. */
 #define SUBSCRIPTIONS_MAX 256
+/* Each has two threads, a window, and connections of its own. */
+#define RUNNERS_MAX 256
 
 /* A subscription as it was added: copies of all that the caller gave. */
 struct entry {
 	struct ob_relay_subscription subscription;
-	struct ob_runner *runner;
+	struct ob_shards *shards;
 	char **strings; /* all copies, for their release */
 	size_t string_count;
 };
@@ -35,6 +37,7 @@ struct ob_relay {
 	char owner[OB_OWNER_NAME_MAX];
 	struct entry *entries[SUBSCRIPTIONS_MAX];
 	size_t count;
+	atomic_uint runners;
 	int ended_fd;
 
 	pthread_mutex_t lock;
@@ -77,7 +80,7 @@ entry_free(struct entry *entry)
 {
 	if (entry == NULL)
 		return;
-	ob_runner_free(entry->runner);
+	ob_shards_free(entry->shards);
 	for (size_t i = 0; i < entry->string_count; i++)
 		free(entry->strings[i]);
 	free(entry->strings);
@@ -153,7 +156,7 @@ subscription_check(const struct ob_relay *relay, const struct ob_relay_subscript
 /* ---- life ---- */
 
 static void
-on_runner_changed(void *context)
+on_shards_changed(void *context)
 {
 	struct ob_relay *relay = context;
 
@@ -161,7 +164,7 @@ on_runner_changed(void *context)
 
 	pthread_mutex_lock(&relay->lock);
 	for (size_t i = 0; i < relay->count; i++)
-		if (ob_runner_phase(relay->entries[i]->runner, NULL) < OB_RUNNER_ENDED)
+		if (ob_shards_phase(relay->entries[i]->shards, NULL) < OB_RUNNER_ENDED)
 			running = true;
 	/* It stays readable from then on. It can only fail for being so already. */
 	if (!running)
@@ -218,11 +221,13 @@ int
 ob_relay_add(struct ob_relay *relay, const struct ob_relay_subscription *subscription,
 	     struct ob_error *error)
 {
-	struct ob_runner_config config = {
+	struct ob_shards_config config = {
 	    .owner = relay->owner,
 	    .log = &relay->log,
 	    .until_idle = relay->until_idle,
-	    .changed = on_runner_changed,
+	    .runners = &relay->runners,
+	    .runners_max = RUNNERS_MAX,
+	    .changed = on_shards_changed,
 	    .context = relay,
 	};
 	struct entry *entry;
@@ -234,7 +239,7 @@ ob_relay_add(struct ob_relay *relay, const struct ob_relay_subscription *subscri
 	if (entry == NULL)
 		return ob_error_set(error, OB_NOMEM, "out of memory");
 	config.subscription = &entry->subscription;
-	code = ob_runner_new(&config, &entry->runner, error);
+	code = ob_shards_new(&config, &entry->shards, error);
 	if (code != OB_OK) {
 		entry_free(entry);
 		return code;
@@ -253,7 +258,7 @@ look(struct ob_relay *relay, enum ob_runner_phase phase, bool *busy, struct ob_e
 	*busy = false;
 	for (size_t i = 0; i < relay->count; i++) {
 		struct ob_error its;
-		enum ob_runner_phase at = ob_runner_phase(relay->entries[i]->runner, &its);
+		enum ob_runner_phase at = ob_shards_phase(relay->entries[i]->shards, &its);
 
 		if (at < phase)
 			*busy = true;
@@ -307,13 +312,13 @@ ob_relay_start(struct ob_relay *relay, struct ob_error *error)
 		return ob_error_set(error, OB_USAGE, "the relay has no subscription");
 	relay->started = true;
 	for (size_t i = 0; i < relay->count && code == OB_OK; i++)
-		code = ob_runner_start(relay->entries[i]->runner, error);
+		code = ob_shards_start(relay->entries[i]->shards, error);
 	if (code == OB_OK)
 		code = await(relay, OB_RUNNER_RUNNING, INT64_MAX, &busy, error);
 	if (code == OB_OK)
 		return OB_OK;
 	for (size_t i = 0; i < relay->count; i++)
-		ob_runner_stop(relay->entries[i]->runner);
+		ob_shards_stop(relay->entries[i]->shards);
 	return code;
 }
 
@@ -334,21 +339,21 @@ void
 ob_relay_drain(struct ob_relay *relay, int64_t deadline_ms)
 {
 	for (size_t i = 0; i < relay->count; i++)
-		ob_runner_drain(relay->entries[i]->runner, deadline_ms);
+		ob_shards_drain(relay->entries[i]->shards, deadline_ms);
 }
 
 void
 ob_relay_stop(struct ob_relay *relay)
 {
 	for (size_t i = 0; i < relay->count; i++)
-		ob_runner_stop(relay->entries[i]->runner);
+		ob_shards_stop(relay->entries[i]->shards);
 }
 
 void
 ob_relay_reopen(struct ob_relay *relay)
 {
 	for (size_t i = 0; i < relay->count; i++)
-		ob_runner_reopen(relay->entries[i]->runner);
+		ob_shards_reopen(relay->entries[i]->shards);
 }
 
 void
@@ -357,7 +362,7 @@ ob_relay_poke(struct ob_relay *relay, const char *subscription)
 	for (size_t i = 0; i < relay->count; i++)
 		if (subscription == NULL ||
 		    strcmp(subscription, relay->entries[i]->subscription.name) == 0)
-			ob_runner_poke(relay->entries[i]->runner);
+			ob_shards_poke(relay->entries[i]->shards);
 }
 
 int
@@ -374,7 +379,7 @@ ob_relay_free(struct ob_relay *relay)
 	ob_relay_stop(relay);
 	/* A runner that ends looks at the others, so all have ended before the first one goes. */
 	for (size_t i = 0; i < relay->count; i++)
-		ob_runner_join(relay->entries[i]->runner);
+		ob_shards_join(relay->entries[i]->shards);
 	for (size_t i = 0; i < relay->count; i++)
 		entry_free(relay->entries[i]);
 	pthread_cond_destroy(&relay->changed);
@@ -387,14 +392,25 @@ ob_relay_free(struct ob_relay *relay)
 size_t
 ob_relay_count(const struct ob_relay *relay)
 {
-	return relay->count;
+	size_t count = 0;
+
+	for (size_t i = 0; i < relay->count; i++)
+		count += ob_shards_count(relay->entries[i]->shards);
+	return count;
 }
 
 int
 ob_relay_stats(struct ob_relay *relay, size_t index, struct ob_relay_stats *stats)
 {
-	if (index >= relay->count)
-		return OB_NOT_FOUND;
-	ob_runner_stats(relay->entries[index]->runner, stats);
-	return OB_OK;
+	for (size_t i = 0; i < relay->count; i++) {
+		struct ob_shards *shards = relay->entries[i]->shards;
+		uint32_t count = ob_shards_count(shards);
+
+		if (index < count) {
+			ob_shards_stats(shards, (uint32_t)index, stats);
+			return OB_OK;
+		}
+		index -= count;
+	}
+	return OB_NOT_FOUND;
 }

@@ -1,6 +1,7 @@
 #include <outbox/relay.h>
 
 #include <outbox/sink.h>
+#include <outbox/store.h>
 #include <stddef.h>
 
 #include "options.h"
@@ -23,6 +24,13 @@ const struct ob_option ob_relay_options[] = {
      .help = "Which messages keep their order with each other.",
      .field = FIELD(order_by),
      .choices = order_by_choices},
+    {.name = "shards",
+     .type = OB_OPTION_INT,
+     .default_text = "0",
+     .help = "Split the subscription by key, so that several relays share it; 0: as it is.",
+     .field = FIELD(shards),
+     .min = 0,
+     .max = OB_SHARDS_MAX},
     {.name = "from-now",
      .type = OB_OPTION_BOOL,
      .default_text = "false",

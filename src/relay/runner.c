@@ -1,5 +1,6 @@
 #include "runner_state.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -47,6 +48,8 @@ set_error(struct ob_runner *runner, enum ob_code code, const char *text)
 {
 	pthread_mutex_lock(&runner->lock);
 	ob_error_set(&runner->error, code, "%s", text);
+	if (runner->stats.shards > 1)
+		ob_error_prefix(&runner->error, "shard %u", runner->config.shard);
 	ob_error_prefix(&runner->error, "subscription %s", runner->config.subscription->name);
 	pthread_mutex_unlock(&runner->lock);
 }
@@ -199,6 +202,30 @@ heed_store_error(struct ob_runner *runner, const struct ob_store_answer *answer)
 	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s", answer->text);
 }
 
+/* Lines name the shard where there are several. */
+static void
+take_shards(struct ob_runner *runner, const struct ob_acquired *acquired)
+{
+	const char *name = runner->config.subscription->name;
+	uint32_t shards = acquired->shards == 0 ? 1 : acquired->shards;
+	char shown[sizeof(runner->host.name)];
+	bool news;
+
+	pthread_mutex_lock(&runner->lock);
+	news = runner->stats.shards != shards || runner->shards_changing != acquired->changing;
+	runner->stats.shards = shards;
+	runner->shards_changing = acquired->changing;
+	pthread_mutex_unlock(&runner->lock);
+	if (!news)
+		return;
+	if (shards > 1)
+		snprintf(shown, sizeof(shown), "%s/%u", name, runner->config.shard);
+	else
+		ob_text_copy(shown, sizeof(shown), name);
+	ob_real_host_rename(&runner->host, shown);
+	runner->config.changed(runner->config.context);
+}
+
 /* With --until-idle nobody waits for a person to mend the database. */
 static bool
 is_final(enum ob_code code)
@@ -221,6 +248,8 @@ take_answer(struct ob_runner *runner, const struct ob_store_answer *answer)
 		event.kind = OB_EVENT_ACQUIRED;
 		event.acquired = &answer->acquired;
 		event.lanes = ob_store_thread_lanes(runner->store);
+		if (answer->code == OB_OK)
+			take_shards(runner, &answer->acquired);
 		if (runner->config.until_idle && is_final(answer->code))
 			fail(runner, answer->code, answer->text);
 		break;
@@ -447,103 +476,6 @@ loop(struct ob_runner *runner)
 /* ---- the thread ---- */
 
 static void
-engine_config_fill(struct ob_engine_config *to, const struct ob_relay_subscription *from)
-{
-	ob_engine_config_defaults(to);
-	to->window_count_max = (uint32_t)from->window_count;
-	to->window_bytes_max = (uint64_t)from->window_bytes;
-	if (to->fetch_count_max > to->window_count_max)
-		to->fetch_count_max = to->window_count_max;
-	to->in_flight_max = (uint32_t)from->in_flight;
-	to->settle_every_ms = from->settle_every_ms;
-	to->park_after_ms = from->park_after_ms;
-	to->probe_first_ms = from->probe_first_ms;
-	to->probe_max_ms = from->probe_max_ms;
-	to->storm_limit = (uint32_t)from->storm_limit;
-	to->lease_ms = from->lease_ms;
-	to->retry = (struct ob_retry_policy){
-	    .first_ms = from->retry_first_ms,
-	    .max_ms = from->retry_max_ms,
-	    .jitter_pct = (uint32_t)from->retry_jitter,
-	    .attempts_max = (uint32_t)from->attempts_max,
-	    .age_max_ms = from->age_max_ms,
-	    .hold_key = from->hold_key,
-	    .reject_retries = from->reject_retries,
-	};
-	to->quotas = (struct ob_quotas){
-	    .parked_rows = (uint64_t)from->parked_max,
-	    .parked_rows_of_key = (uint32_t)from->parked_of_key_max,
-	    .parked_keys = (uint32_t)from->parked_keys_max,
-	    .scheduled_rows = (uint64_t)from->scheduled_max,
-	    .dead_rows = (uint64_t)from->dead_max,
-	};
-}
-
-static int
-engine_open(struct ob_runner *runner, struct ob_error *error)
-{
-	const struct ob_relay_subscription *from = runner->config.subscription;
-	struct ob_engine_config config = {0};
-	int code;
-
-	/* In the words of the options; the engine knows its own fields only. */
-	if (from->retry_max_ms < from->retry_first_ms)
-		return ob_error_set(error, OB_CONFIG, "retry-max is shorter than retry-first");
-	if (from->probe_max_ms < from->probe_first_ms)
-		return ob_error_set(error, OB_CONFIG, "probe-max is shorter than probe-first");
-	engine_config_fill(&config, from);
-	runner->sink.ops->limits(runner->sink.sink, &config.sink);
-	runner->host.host.random(runner->host.host.context, &config.seed, sizeof(config.seed));
-	code = ob_engine_config_check(&config, error);
-	if (code != OB_OK)
-		return code;
-	/* A fetch gives rows of the log and parked rows, in one batch. */
-	runner->fetch_rows = config.fetch_count_max + config.parked_window_max;
-	runner->engine = ob_engine_new(&config);
-	return runner->engine != NULL ? OB_OK : ob_error_set(error, OB_NOMEM, "out of memory");
-}
-
-/* The store thread's answer to its start; it is woken by the sink's wake, so the wait is in the sink. */
-static int
-await_store(struct ob_runner *runner, struct ob_error *error)
-{
-	struct ob_store_answer answers[OB_STORE_ANSWERS_MAX];
-	bool stopped;
-
-	for (;;) {
-		if (ob_store_thread_take(runner->store, answers) > 0)
-			return answers[0].code == OB_OK
-				   ? OB_OK
-				   : ob_error_set(error, answers[0].code, "%s", answers[0].text);
-		pthread_mutex_lock(&runner->lock);
-		stopped = runner->commands.stop;
-		pthread_mutex_unlock(&runner->lock);
-		if (stopped)
-			return ob_error_set(error, OB_FAILED, "stopped");
-		runner->sink.ops->poll(runner->sink.sink, POLL_MAX_MS, runner->receipts,
-				       RECEIPTS_MAX);
-	}
-}
-
-static int
-open_all(struct ob_runner *runner, struct ob_error *error)
-{
-	const struct ob_relay_subscription *subscription = runner->config.subscription;
-	int code =
-	    ob_sink_handle_open(&runner->sink, subscription->name, &subscription->callback, error);
-
-	if (code == OB_OK)
-		code = engine_open(runner, error);
-	if (code == OB_OK) {
-		pthread_mutex_lock(&runner->lock);
-		runner->wakeable = true;
-		pthread_mutex_unlock(&runner->lock);
-		code = ob_store_thread_start(runner->store, error);
-	}
-	return code == OB_OK ? await_store(runner, error) : code;
-}
-
-static void
 set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
 {
 	pthread_mutex_lock(&runner->lock);
@@ -554,31 +486,13 @@ set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
 	runner->config.changed(runner->config.context);
 }
 
-/* The sink goes first, so that nothing is sent after the lease was given up. */
-static void
-close_all(struct ob_runner *runner)
-{
-	pthread_mutex_lock(&runner->lock);
-	runner->wakeable = false;
-	pthread_mutex_unlock(&runner->lock);
-	ob_sink_handle_free(&runner->sink);
-	ob_store_thread_end(runner->store, true);
-	ob_store_thread_free(runner->store);
-	runner->store = NULL;
-	if (runner->engine != NULL)
-		ob_engine_free(runner->engine);
-	runner->engine = NULL;
-	while (runner->kept_count > 0)
-		ob_batch_free(runner->kept[--runner->kept_count]);
-}
-
 void *
 ob_runner_main(void *argument)
 {
 	struct ob_runner *runner = argument;
 	enum ob_runner_phase end = OB_RUNNER_FAILED;
 	struct ob_error error = {0};
-	int code = open_all(runner, &error);
+	int code = ob_runner_open(runner, &error);
 
 	if (code != OB_OK) {
 		fail(runner, (enum ob_code)code, error.text);
@@ -587,7 +501,7 @@ ob_runner_main(void *argument)
 		loop(runner);
 		end = OB_RUNNER_ENDED;
 	}
-	close_all(runner);
+	ob_runner_close(runner);
 	set_phase(runner, end);
 	return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * One subscription at work: its loop thread, which runs the engine and the sink, and its store thread (store_thread.h).
+ * One shard of a subscription at work (of most subscriptions there is one shard alone): its loop thread, which runs the engine and the sink, and its store thread (store_thread.h).
  *
  * The loop sleeps in the sink's poll. What has news for it (the store thread, a command from outside) leaves it
  * where the loop will look and wakes the sink.
@@ -18,10 +18,13 @@ struct ob_runner;
 struct ob_runner_config {
 	const struct ob_relay_subscription
 	    *subscription; /* and its strings: must outlive the runner */
+	uint32_t shard;
+	uint64_t member;    /* as its lease is to say; 0: nobody's */
+	bool is_subscribed; /* the subscription was made already, by another runner of this relay */
 	const char *owner;
 	struct ob_host_log *log;
 	bool until_idle;
-	/* Called on the loop thread: once when start is decided, once at the end. */
+	/* Called on the loop thread: when the start is decided, when ob_runner_shards changes, at the end. */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -46,6 +49,8 @@ void ob_runner_free(struct ob_runner *runner);
 /* `error` gets what ended it, code OB_OK when it ended well; only meaningful once ended. May be NULL. */
 enum ob_runner_phase ob_runner_phase(struct ob_runner *runner, struct ob_error *error);
 void ob_runner_stats(struct ob_runner *runner, struct ob_relay_stats *stats);
+/* How many shards the subscription has, as the store last said; 0: it has not yet. `*changing`: that is being changed. */
+uint32_t ob_runner_shards(struct ob_runner *runner, bool *changing);
 
 void ob_runner_drain(struct ob_runner *runner, int64_t deadline_ms);
 void ob_runner_stop(struct ob_runner *runner);

@@ -44,10 +44,15 @@ store_thread_make(struct ob_runner *runner, struct ob_error *error)
 			     .order_by = (enum ob_order_by)it->order_by,
 			     .from_now = it->from_now,
 			     .sink = runner->sink_shown,
+			     .shards = (uint32_t)it->shards,
 			     .hold_key = it->hold_key},
+	    .subscribed = runner->config.is_subscribed,
+	    .shard = runner->config.shard,
+	    .member = runner->config.member,
 	    .owner = runner->config.owner,
 	    .lease_ms = it->lease_ms,
-	    .lanes_max = (uint32_t)it->parked_keys_max,
+	    /* When shards become fewer, what one may keep is each one's share together, and that is rounded up. */
+	    .lanes_max = (uint32_t)it->parked_keys_max + OB_SHARDS_MAX,
 	    .until_idle = runner->config.until_idle,
 	    .notify = on_store_answer,
 	    .context = runner,
@@ -75,6 +80,7 @@ ob_runner_new(const struct ob_runner_config *config, struct ob_runner **out, str
 	pthread_mutex_init(&runner->lock, NULL);
 	ob_real_host_init(&runner->host, config->log, it->name);
 	ob_text_copy(runner->stats.name, sizeof(runner->stats.name), it->name);
+	runner->stats.shard = config->shard;
 	ob_text_copy(runner->stats.state, sizeof(runner->stats.state), "starting");
 	runner->state_since_ms = ob_now_ms();
 	code = ob_sink_handle_init(&runner->sink, it->sink_url, it->sink_options,
@@ -160,6 +166,18 @@ ob_runner_stats(struct ob_runner *runner, struct ob_relay_stats *stats)
 	*stats = runner->stats;
 	stats->state_since_ms = ob_now_ms() - runner->state_since_ms;
 	pthread_mutex_unlock(&runner->lock);
+}
+
+uint32_t
+ob_runner_shards(struct ob_runner *runner, bool *changing)
+{
+	uint32_t shards;
+
+	pthread_mutex_lock(&runner->lock);
+	shards = runner->stats.shards;
+	*changing = runner->shards_changing;
+	pthread_mutex_unlock(&runner->lock);
+	return shards;
 }
 
 void

@@ -52,11 +52,16 @@ struct ob_runner {
 	enum ob_runner_phase phase;
 	bool wakeable; /* the sink is open */
 	struct commands commands;
-	struct ob_error error; /* what ended it */
-	struct ob_relay_stats stats;
+	struct ob_error error;       /* what ended it */
+	struct ob_relay_stats stats; /* `shards` 0: not known yet */
+	bool shards_changing;
 	int64_t state_since_ms;
 };
 
+/* Sink, engine and store, in this order; waits for the store to answer. */
+int ob_runner_open(struct ob_runner *runner, struct ob_error *error);
+/* Whatever of it is open. Releases the lease. */
+void ob_runner_close(struct ob_runner *runner);
 /* The loop thread: `argument` is the runner. */
 void *ob_runner_main(void *argument);
 

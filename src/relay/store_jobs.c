@@ -109,7 +109,9 @@ ob_store_job_acquire(struct ob_store_thread *thread)
 	struct ob_store_answer answer = {.kind = OB_STORE_ACQUIRED, .asked_at_ms = ob_now_ms()};
 	struct ob_lease_request request = {
 	    .subscription = thread->config.subscription.name,
+	    .shard = thread->config.shard,
 	    .owner = thread->config.owner,
+	    .member = thread->config.member,
 	    .lease_ms = thread->config.lease_ms,
 	    .lanes = thread->lanes,
 	    .lanes_max = thread->config.lanes_max,

@@ -289,6 +289,7 @@ ob_store_thread_new(const struct ob_store_thread_config *config, struct ob_store
 	if (thread == NULL)
 		return ob_error_set(error, OB_NOMEM, "out of memory");
 	thread->config = *config;
+	thread->subscribed = config->subscribed;
 	thread->trim_at_ms = NEVER;
 	pthread_mutex_init(&thread->lock, NULL);
 	pthread_condattr_init(&attributes);

@@ -27,6 +27,9 @@ struct ob_store_thread_config {
 	size_t option_count;
 	const struct ob_host *host;
 	struct ob_subscription subscription;
+	bool subscribed; /* it was made already, by another thread of this relay */
+	uint32_t shard;
+	uint64_t member; /* see ob_lease_request */
 	const char *owner;
 	int64_t lease_ms;
 	uint32_t lanes_max;

@@ -172,6 +172,10 @@ struct recipient {
 	uint32_t ramp;    /* the most in flight while MOOD_RAMP */
 	uint64_t *streak; /* lanes that failed since the last one sent */
 	uint32_t streak_count;
+	uint32_t
+	    deaths; /* messages given up since the last one sent, for want of anybody else to ask */
+	int64_t death_at_ms; /* of the last of them; of the first failure, if there is none */
+	bool doubted;        /* one more was not given up, as it may be the recipient */
 	struct ob_list verdicts;
 	char code[OB_REASON_CODE_MAX];
 	char text[OB_REASON_TEXT_MAX];
@@ -406,13 +410,12 @@ bool ob_delivery_too_large(const struct ob_engine *engine, const struct ob_row *
 void ob_delivery_give_up_all(struct ob_engine *engine);
 
 /* retry.c */
-/* A counted try failed. `retry_after_ms`: what the recipient asked for. */
+/* A try failed, and counts. `charged`: though the recipient may be down, the message is to blame. */
 void ob_retry_failed(struct ob_engine *engine, struct entry *entry,
-		     const struct ob_receipt *receipt);
-void ob_retry_rejected(struct ob_engine *engine, struct entry *entry,
-		       const struct ob_receipt *receipt);
-/* A reject is believed, or taken back with its try. */
+		     const struct ob_receipt *receipt, bool charged);
+/* Its verdict: it is given up; or its time is over and nothing was sent; or its last try is taken back. */
 void ob_retry_believe(struct ob_engine *engine, struct entry *entry);
+void ob_retry_doubt(struct ob_engine *engine, struct entry *entry);
 void ob_retry_disbelieve(struct ob_engine *engine, struct entry *entry);
 /* Dead without a try. */
 void ob_retry_too_large(struct ob_engine *engine, struct entry *entry);
@@ -423,17 +426,26 @@ bool ob_recipient_init(struct ob_engine *engine);
 /* How many more may be submitted now. */
 uint32_t ob_recipient_room(const struct ob_engine *engine);
 void ob_recipient_sent(struct ob_engine *engine, bool probe);
-/* Whether this failure (RETRY, REJECT, UNKNOWN) counts as a try of the message. */
-bool ob_recipient_failed(struct ob_engine *engine, struct entry *entry,
-			 const struct ob_receipt *receipt, bool probe);
+/* Whether a failure (RETRY, REJECT, UNKNOWN) counts as a try of the message. */
+enum blame {
+	BLAME_NONE = 0,
+	BLAME_MESSAGE, /* as any failure */
+	BLAME_CHARGED, /* though the recipient is down */
+};
+enum blame ob_recipient_failed(struct ob_engine *engine, struct entry *entry,
+			       const struct ob_receipt *receipt, bool probe);
+/* Whether a message may be given up with nothing sent since it failed. */
+bool ob_recipient_lets_die(struct ob_engine *engine, const struct entry *entry);
 /* DOWN and BLOCKED. Whether the message is charged with a try. */
 bool ob_recipient_down(struct ob_engine *engine, struct entry *entry,
 		       const struct ob_receipt *receipt, bool probe);
 /* A probe came back untried. */
 void ob_recipient_untried(struct ob_engine *engine);
-/* Rejects that await their verdict count as not tried: nobody will know. */
-void ob_recipient_forget_rejects(struct ob_engine *engine);
+/* Those that await their verdict count as not tried: nobody will know. */
+void ob_recipient_forget_verdicts(struct ob_engine *engine);
 void ob_recipient_poke(struct ob_engine *engine);
+/* What was known of it is out of date. */
+void ob_recipient_forget(struct ob_engine *engine);
 static inline bool
 ob_recipient_is_down(const struct ob_engine *engine)
 {

@@ -282,7 +282,7 @@ entry_down(struct ob_engine *engine, struct entry *entry, const struct ob_receip
 	engine->stats.down_receipts++;
 	if (ob_recipient_down(engine, entry, receipt, probe)) {
 		engine->stats.charged_downs++;
-		ob_retry_failed(engine, entry, receipt);
+		ob_retry_failed(engine, entry, receipt, true);
 	} else {
 		ob_lanes_turn(engine, entry);
 	}
@@ -292,28 +292,25 @@ static void
 entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 	     bool probe)
 {
-	bool rejected = receipt->fate == OB_FATE_REJECT;
-	/* After a cancel "unknown" is no failure; and no verdict is awaited when the time is up. */
-	bool is_void = receipt->fate == OB_FATE_UNKNOWN
-			   ? engine->session.cancelled || engine->abandoned
-			   : rejected && engine->abandoned;
+	enum blame blame;
 
-	if (rejected)
+	if (receipt->fate == OB_FATE_REJECT)
 		engine->stats.rejected++;
 	else if (receipt->fate == OB_FATE_RETRY)
 		engine->stats.retried++;
 	else
 		engine->stats.unknown++;
-	if (is_void) {
+	if (receipt->fate == OB_FATE_UNKNOWN && (engine->session.cancelled || engine->abandoned)) {
 		if (probe)
 			ob_recipient_untried(engine);
 		ob_lanes_turn(engine, entry);
-	} else if (!ob_recipient_failed(engine, entry, receipt, probe))
+		return;
+	}
+	blame = ob_recipient_failed(engine, entry, receipt, probe);
+	if (blame == BLAME_NONE)
 		ob_lanes_turn(engine, entry);
-	else if (rejected && !engine->config.retry.reject_retries)
-		ob_retry_rejected(engine, entry, receipt);
 	else
-		ob_retry_failed(engine, entry, receipt);
+		ob_retry_failed(engine, entry, receipt, blame == BLAME_CHARGED);
 }
 
 /* Because of one before it, or of a cancel; then it just awaits its turn. If it is neither, the same would happen at

@@ -168,7 +168,7 @@ take_event(struct ob_engine *engine, const struct ob_event *event)
 		if (!engine->abandoned && engine->in_flight > 0)
 			ob_core_action(engine, OB_ACTION_CANCEL);
 		engine->abandoned = true;
-		ob_recipient_forget_rejects(engine);
+		ob_recipient_forget_verdicts(engine);
 		ob_settling_soon(engine, 0);
 		break;
 	case OB_EVENT_TIMER:

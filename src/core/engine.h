@@ -21,7 +21,7 @@
  *   TURN      its predecessors in the lane, or room in flight
  *   RECEIPT   the sink's word
  *   TRY       the time of its next try (it holds its lane)
- *   VERDICT   a reject that is not believed yet (see the storm below)
+ *   VERDICT   whether it is to be given up (see below)
  *   SETTLE    sent, or dead: only its settle is missing
  *   STORE     the settle that parks or buries it is under way
  *
@@ -49,8 +49,16 @@
  * such receipt of this message, and between it and the one before another message was sent (or no other lane waits, so that nobody else can be
  * asked; or it is the eighth, since a window full of such messages could ask nobody else either). Then it fails like any other: waits, is parked,
  * dies of age.
- * A reject is not believed while the storm is undecided: it awaits VERDICT until something was sent after it, or
- * `verdict_ms` have passed; when the storm is declared these entries await their TURN again, with no try counted.
+ *
+ * Giving up: a message that was rejected, or whose tries are used up, may be poison, or the recipient may refuse all (a bad deployment
+ * answers 400). It awaits VERDICT until something was sent after it: then it is to blame, and dead. When the storm is declared it awaits its
+ * TURN again, with no try counted. When `verdict_ms` have passed and nothing was sent, nobody knows. Then it is dead only if at most
+ * half as many lanes failed as make a storm, and fewer messages than that died so, since the last that was sent: so a poison is got over in a
+ * second also where there is nobody else to ask, be it one key or a quiet night. Else it is not given up but tried again like any that failed,
+ * whatever its number of tries: with pauses that grow, parked, its key behind it, all others free to go. One in each `retry.max_ms` is given up
+ * even then, so that a long run of poison ends. As soon as anything is sent all this begins anew. So a bad deployment kills ten messages at
+ * most, and then twelve an hour, however few keys there are; and with as many keys as make a storm not even those ten. Out of it are those that
+ * die of age: they have waited long enough.
  *
  * A person's change (CHANGED from renew or settle): submit no more, await the receipts in flight, ACQUIRE. If it `goes_on`, the window stays:
  * parked rows that were handed out are forgotten (but those whose receipt says sent are unparked by the next settle), the parked
@@ -79,7 +87,7 @@ struct ob_retry_policy {
 	int64_t first_ms;      /* 1,000 */
 	int64_t max_ms;        /* 300,000: first_ms doubled at each try up to this */
 	uint32_t jitter_pct;   /* 20 */
-	uint32_t attempts_max; /* 0: not limited by number */
+	uint32_t attempts_max; /* 0: not limited by number; more while nothing at all is sent */
 	int64_t age_max_ms;    /* 86,400,000: since the first try; 0: not limited by age */
 	bool hold_key; /* dead messages hold their key until a person acts; else the key goes on */
 	bool
@@ -107,7 +115,7 @@ struct ob_engine_config {
 	int64_t park_after_ms;     /* 1,000 */
 	int64_t probe_first_ms;    /* 500 */
 	int64_t probe_max_ms;      /* 30,000 */
-	uint32_t storm_limit;      /* 20; 0: never */
+	uint32_t storm_limit;      /* 20; 0: never, and every verdict is believed */
 	int64_t verdict_ms;        /* 1,000 */
 	int64_t
 	    lease_ms; /* 10,000: the lease as asked for; the engine stops submitting when it has run out */

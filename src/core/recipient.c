@@ -13,6 +13,9 @@
  *
  * When a probe is answered by RETRY or REJECT, the recipient is there, unless it was such answers that made us
  * think it was not: then, too, only a message that is to blame by the rule above is charged.
+ *
+ * With fewer lanes than a storm takes it is never down by failures. But then, too, it may be the recipient that refuses
+ * them all: ob_recipient_lets_die says how many messages may be given up while nothing is sent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,9 +65,9 @@ ob_recipient_room(const struct ob_engine *engine)
 	return engine->in_flight < limit ? limit - engine->in_flight : 0;
 }
 
-/* Rejects that nobody has confirmed yet may be the recipient's fault after all. */
+/* Failures that nobody has confirmed yet may be the recipient's after all. */
 void
-ob_recipient_forget_rejects(struct ob_engine *engine)
+ob_recipient_forget_verdicts(struct ob_engine *engine)
 {
 	struct ob_list *first;
 
@@ -112,7 +115,7 @@ down_begin(struct ob_engine *engine, enum mood mood, const struct ob_receipt *re
 	pause_start(engine, receipt);
 	/* If nothing is sent before it is down again, the next pause is longer. */
 	pause_double(engine);
-	ob_recipient_forget_rejects(engine);
+	ob_recipient_forget_verdicts(engine);
 }
 
 static void
@@ -147,7 +150,8 @@ ob_recipient_sent(struct ob_engine *engine, bool probe)
 
 	recipient->sent++;
 	recipient->streak_count = 0;
-	recipient->unproven = false;
+	recipient->deaths = 0;
+	recipient->unproven = recipient->doubted = false;
 	while ((first = ob_list_first(&recipient->verdicts)) != NULL)
 		ob_retry_believe(engine, OB_CONTAINER_OF(first, struct entry, link));
 	if (recipient->mood == MOOD_UP)
@@ -233,6 +237,8 @@ streak_grows(struct ob_engine *engine, const struct entry *entry)
 		if (recipient->streak[i] == name)
 			return false;
 	}
+	if (recipient->streak_count == 0 && recipient->deaths == 0)
+		recipient->death_at_ms = engine->now_ms;
 	recipient->streak[recipient->streak_count++] = name;
 	return recipient->streak_count >= engine->config.storm_limit;
 }
@@ -247,7 +253,7 @@ storm_text(struct recipient *recipient, uint32_t count, const struct ob_receipt 
 	ob_text_copy(recipient->text, sizeof(recipient->text), text);
 }
 
-bool
+enum blame
 ob_recipient_failed(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 		    bool probe)
 {
@@ -256,22 +262,43 @@ ob_recipient_failed(struct ob_engine *engine, struct entry *entry, const struct 
 
 	if (ob_recipient_is_down(engine)) {
 		if (!probe)
-			return false;
+			return BLAME_NONE;
 		if (recipient->storm || receipt->fate == OB_FATE_UNKNOWN) {
 			pause_start(engine, receipt);
 			pause_double(engine);
-			return blame(engine, entry);
+			return blame(engine, entry) ? BLAME_CHARGED : BLAME_NONE;
 		}
 		ramp_begin(engine);
 	}
 	if (receipt->fate != OB_FATE_UNKNOWN)
 		recipient->unproven = false;
 	if (!streak_grows(engine, entry))
-		return true;
+		return BLAME_MESSAGE;
 	count = recipient->streak_count;
 	recipient->storm = true;
 	down_begin(engine, MOOD_DOWN, receipt);
 	storm_text(recipient, count, receipt);
+	return BLAME_NONE;
+}
+
+bool
+ob_recipient_lets_die(struct ob_engine *engine, const struct entry *entry)
+{
+	struct recipient *recipient = &engine->recipient;
+	const struct ob_try *tries = &engine->window.tries[(size_t)entry->slot * OB_ENTRY_TRIES];
+	uint32_t most = (engine->config.storm_limit + 1) / 2;
+	bool few = recipient->streak_count <= most && recipient->deaths < most;
+
+	if (engine->config.storm_limit == 0 || few ||
+	    engine->now_ms - recipient->death_at_ms >= engine->config.retry.max_ms) {
+		recipient->deaths++;
+		recipient->death_at_ms = engine->now_ms;
+		return true;
+	}
+	recipient->doubted = true;
+	ob_text_copy(recipient->code, sizeof(recipient->code), tries[entry->try_count - 1].code);
+	ob_text_copy(recipient->text, sizeof(recipient->text),
+		     "nothing is accepted any more: messages are not given up, but tried again");
 	return false;
 }
 
@@ -294,4 +321,16 @@ ob_recipient_poke(struct ob_engine *engine)
 		return;
 	recipient->probe_at_ms = engine->now_ms;
 	recipient->pause_ms = engine->config.probe_first_ms;
+}
+
+void
+ob_recipient_forget(struct ob_engine *engine)
+{
+	struct recipient *recipient = &engine->recipient;
+
+	recipient->mood = MOOD_UP;
+	recipient->storm = recipient->unproven = recipient->doubted = false;
+	recipient->streak_count = recipient->deaths = 0;
+	recipient->pause_ms = engine->config.probe_first_ms;
+	recipient->probe_at_ms = OB_NEVER;
 }

@@ -2,9 +2,9 @@
  * Failures of one message: tries that are counted, the pause until the next one, and death.
  *
  * An entry of the log waits for its next try in memory, holding its lane, until a settle parks it. An entry
- * that came from the parked table goes back there at once. A reject kills a message, but is believed
- * only when something was sent after it or `verdict_ms` have passed: until then it might be that everything
- * is rejected (recipient.c).
+ * that came from the parked table goes back there at once. A reject kills a message, and so does the last of its
+ * tries, but that is believed only when something was sent after it: until then it might be that everything
+ * fails (recipient.c). When `verdict_ms` have passed few are given up all the same; the others are tried again.
  */
 #include <string.h>
 
@@ -38,13 +38,19 @@ try_count(struct ob_engine *engine, struct entry *entry, const struct ob_receipt
 }
 
 static bool
-is_exhausted(const struct ob_engine *engine, const struct entry *entry)
+is_used_up(const struct ob_engine *engine, const struct entry *entry)
 {
-	const struct ob_retry_policy *retry = &engine->config.retry;
+	uint32_t most = engine->config.retry.attempts_max;
 
-	if (retry->attempts_max > 0 && entry->attempts >= retry->attempts_max)
-		return true;
-	return retry->age_max_ms > 0 && engine->now_ms - entry->first_try_ms >= retry->age_max_ms;
+	return most > 0 && entry->attempts >= most;
+}
+
+static bool
+is_too_old(const struct ob_engine *engine, const struct entry *entry)
+{
+	int64_t most_ms = engine->config.retry.age_max_ms;
+
+	return most_ms > 0 && engine->now_ms - entry->first_try_ms >= most_ms;
 }
 
 static int64_t
@@ -72,16 +78,11 @@ ob_retry_dead(struct ob_engine *engine, struct entry *entry)
 		ob_lanes_update(engine, entry->lane);
 }
 
-void
-ob_retry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt)
+/* It waits for its next try. */
+static void
+retry_later(struct ob_engine *engine, struct entry *entry, uint32_t retry_after_ms)
 {
-	try_count(engine, entry, receipt);
-	if (is_exhausted(engine, entry)) {
-		ob_retry_dead(engine, entry);
-		return;
-	}
-	entry->due_ms =
-	    ob_core_later(engine->now_ms, retry_wait(engine, entry, receipt->retry_after_ms));
+	entry->due_ms = ob_core_later(engine->now_ms, retry_wait(engine, entry, retry_after_ms));
 	if (entry->parked) {
 		ob_parked_end(engine, entry, END_FAILED);
 		return;
@@ -93,21 +94,57 @@ ob_retry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_r
 		ob_lanes_update(engine, entry->lane);
 }
 
-void
-ob_retry_rejected(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt)
+static void
+try_take_back(struct ob_engine *engine, struct entry *entry)
 {
-	try_count(engine, entry, receipt);
-	entry->awaits = AWAITS_VERDICT;
-	if (engine->config.storm_limit == 0) {
-		ob_retry_dead(engine, entry);
+	entry->attempts--;
+	if (entry->try_count > 0)
+		entry->try_count--;
+	ob_lanes_turn(engine, entry);
+}
+
+static void
+verdict_begin(struct ob_engine *engine, struct entry *entry)
+{
+	if (engine->abandoned) {
+		try_take_back(engine, entry);
 		return;
 	}
+	entry->awaits = AWAITS_VERDICT;
 	entry->due_ms = ob_core_later(engine->now_ms, engine->config.verdict_ms);
 	entry->listed = true;
 	ob_list_push_back(&engine->recipient.verdicts, &entry->link);
 	/* Its successor may be listed already. */
 	if (entry->lane != NULL)
 		ob_lanes_update(engine, entry->lane);
+}
+
+/* With nothing sent since it failed. */
+static void
+give_up_unproven(struct ob_engine *engine, struct entry *entry, uint32_t retry_after_ms)
+{
+	if (is_too_old(engine, entry) || ob_recipient_lets_die(engine, entry))
+		ob_retry_dead(engine, entry);
+	else
+		retry_later(engine, entry, retry_after_ms);
+}
+
+void
+ob_retry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
+		bool charged)
+{
+	const struct ob_retry_policy *retry = &engine->config.retry;
+	bool rejected = receipt->fate == OB_FATE_REJECT && !retry->reject_retries;
+
+	try_count(engine, entry, receipt);
+	if (!rejected && is_too_old(engine, entry))
+		ob_retry_dead(engine, entry);
+	else if (!rejected && !is_used_up(engine, entry))
+		retry_later(engine, entry, receipt->retry_after_ms);
+	else if (charged || engine->config.storm_limit == 0)
+		give_up_unproven(engine, entry, receipt->retry_after_ms);
+	else
+		verdict_begin(engine, entry);
 }
 
 static void
@@ -126,13 +163,17 @@ ob_retry_believe(struct ob_engine *engine, struct entry *entry)
 }
 
 void
+ob_retry_doubt(struct ob_engine *engine, struct entry *entry)
+{
+	verdict_end(entry);
+	give_up_unproven(engine, entry, 0);
+}
+
+void
 ob_retry_disbelieve(struct ob_engine *engine, struct entry *entry)
 {
 	verdict_end(entry);
-	entry->attempts--;
-	if (entry->try_count > 0)
-		entry->try_count--;
-	ob_lanes_turn(engine, entry);
+	try_take_back(engine, entry);
 }
 
 void

@@ -218,6 +218,9 @@ session_begin(struct ob_engine *engine, const struct ob_event *event)
 		window_drop(engine);
 	if (goes_on)
 		parked_forget(engine);
+	/* Another relay sent meanwhile, and knows better. */
+	if (session->standby)
+		ob_recipient_forget(engine);
 	engine->changes++;
 	engine->fetching.was_empty = false;
 	engine->fetching.not_before_ms = engine->fetching.poll_at_ms = 0;

@@ -49,6 +49,14 @@ find_of_recipient(const struct ob_engine *engine)
 	return (struct finding){state, recipient->code, recipient->text};
 }
 
+/* Something waits for a try; where nothing does, nobody knows how the recipient is. */
+static bool
+holds_any(const struct ob_engine *engine)
+{
+	return engine->window.first < engine->window.next ||
+	       ob_window_handed(&engine->window) > 0 || engine->parked.due_ms != OB_NEVER;
+}
+
 static struct finding
 find(const struct ob_engine *engine)
 {
@@ -82,7 +90,8 @@ find(const struct ob_engine *engine)
 	if (engine->settling.full != NULL)
 		return (struct finding){OB_STATE_FULL, engine->settling.full,
 					quota_text(engine->settling.full)};
-	if (ob_recipient_is_down(engine) || engine->recipient.unproven)
+	if (ob_recipient_is_down(engine) || engine->recipient.unproven ||
+	    (engine->recipient.doubted && holds_any(engine)))
 		return find_of_recipient(engine);
 	return (struct finding){OB_STATE_RUNNING, "", ""};
 }

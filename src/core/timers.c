@@ -80,7 +80,7 @@ ob_tries_remove(struct ob_engine *engine, struct entry *entry)
 		heap_down(tries, at, last);
 }
 
-/* Tries that are due await their turn; rejects whose time is over are believed. */
+/* Tries that are due await their turn; verdicts whose time is over are given without a proof. */
 void
 ob_timers_run(struct ob_engine *engine)
 {
@@ -100,7 +100,7 @@ ob_timers_run(struct ob_engine *engine)
 
 		if (entry->due_ms > engine->now_ms)
 			break;
-		ob_retry_believe(engine, entry);
+		ob_retry_doubt(engine, entry);
 	}
 }
 

@@ -70,7 +70,8 @@ const struct ob_option ob_relay_options[] = {
     {.name = "attempts-max",
      .type = OB_OPTION_INT,
      .default_text = "0",
-     .help = "Give a message up after so many tries; 0: by age alone.",
+     .help =
+	 "Give a message up after so many tries; 0: by age alone. More while nothing at all is accepted.",
      .field = FIELD(attempts_max),
      .min = 0,
      .max = 1000000},
@@ -140,7 +141,8 @@ const struct ob_option ob_relay_options[] = {
     {.name = "storm-limit",
      .type = OB_OPTION_INT,
      .default_text = "20",
-     .help = "So many failures in a row over different keys count as down; 0: never.",
+     .help =
+	 "So many failures in a row over different keys count as down; half as many may die with nothing accepted. 0: never.",
      .field = FIELD(storm_limit),
      .min = 0,
      .max = 1000000},

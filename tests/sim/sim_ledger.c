@@ -19,7 +19,6 @@ sim_ledger_begin(struct sim_ledger *ledger, const struct sim_plot *plot)
 		ledger->keys[i].open = -1;
 		ledger->keys[i].twice = 0;
 		ledger->keys[i].failed = false;
-		ledger->keys[i].died = false;
 	}
 	memset(&ledger->oldest, 0, sizeof(*ledger) - offsetof(struct sim_ledger, oldest));
 	ledger->plot = plot;
@@ -166,35 +165,6 @@ sim_ledger_crashed(struct sim_ledger *ledger, uint32_t message)
 }
 
 void
-sim_ledger_storm(struct sim_ledger *ledger, bool begins)
-{
-	ledger->storm = begins;
-	if (!begins)
-		return;
-	ledger->storm_deaths = 0;
-	ledger->storm_incidents = ledger->incidents;
-	for (uint32_t i = 0; i < SIM_KEYS_MAX; i++)
-		ledger->keys[i].died = false;
-}
-
-/* A storm must not pour the backlog into the dead, as long as enough keys tell that it is one. */
-static void
-count_storm_death(struct sim_ledger *ledger, uint32_t message)
-{
-	int32_t key = message_of(ledger, message)->key;
-	uint64_t limit = ledger->plot->config.storm_limit;
-	uint64_t most = (2 * limit + 10) * (1 + ledger->incidents - ledger->storm_incidents);
-
-	if (!ledger->storm || limit == 0 || (key != SIM_NO_KEY && ledger->keys[key].died))
-		return;
-	if (key != SIM_NO_KEY)
-		ledger->keys[key].died = true;
-	if (++ledger->storm_deaths > most)
-		sim_ledger_fail(ledger, "P5", "a storm of rejects killed messages of %llu keys",
-				(unsigned long long)ledger->storm_deaths);
-}
-
-void
 sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t session, uint32_t message,
 		     uint32_t attempt)
 {
@@ -320,6 +290,8 @@ sim_ledger_receipt(struct sim_ledger *ledger, int64_t now_us, uint32_t session, 
 	switch (receipt->fate) {
 	case OB_FATE_SENT:
 		ledger->told_sent++;
+		ledger->unproven = 0;
+		ledger->unproven_us = now_us;
 		/* One who has lost its lease may learn of it late. */
 		if (session > state->sent_session)
 			state->sent_session = session;
@@ -347,12 +319,20 @@ sim_ledger_receipt(struct sim_ledger *ledger, int64_t now_us, uint32_t session, 
 	}
 	state->failed_us = now_us;
 	state->failed_session = session;
+	state->failed_mark = ledger->told_sent;
 	state->failed_change = ledger->changes;
 	if (key != SIM_NO_KEY && state->fails > 0)
 		ledger->keys[key].failed = true;
 	/* What was given up together arrives in its order, if at all. */
 	if (!cancelled)
 		note_failure(ledger, session, message);
+}
+
+void
+sim_ledger_session(struct sim_ledger *ledger, int64_t now_us)
+{
+	ledger->unproven = 0;
+	ledger->unproven_us = now_us;
 }
 
 void
@@ -413,9 +393,31 @@ death_has_cause(const struct sim_ledger *ledger, uint32_t message, const struct 
 	return retry->age_max_ms > 0 && outcome->age_ms >= retry->age_max_ms;
 }
 
+/* With nothing sent since it failed, it may be the recipient that is at fault: then no backlog may pour into the dead,
+   however few keys there are. */
 static void
-settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcome *outcome,
-	     uint32_t key_rows, bool has_reason)
+count_unproven_death(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
+		     const struct ob_outcome *outcome)
+{
+	const struct ob_engine_config *config = &ledger->plot->config;
+	int64_t age_max_ms = config->retry.age_max_ms;
+	int64_t most;
+
+	if (config->storm_limit == 0 || message_of(ledger, message)->oversize ||
+	    is_for_quota(outcome) || (age_max_ms > 0 && outcome->age_ms >= age_max_ms) ||
+	    ledger->told_sent > ledger->messages[message].failed_mark)
+		return;
+	most = (config->storm_limit + 1) / 2 +
+	       (now_us - ledger->unproven_us) / (config->retry.max_ms * 990);
+	if (++ledger->unproven > most)
+		sim_ledger_fail(
+		    ledger, "P5", "message %u is dead, the %uth in the %lld ms since one was sent",
+		    message, ledger->unproven, (long long)((now_us - ledger->unproven_us) / 1000));
+}
+
+static void
+settle_death(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
+	     const struct ob_outcome *outcome, uint32_t key_rows, bool has_reason)
 {
 	struct sim_ledger_message *state = &ledger->messages[message];
 	bool holds = outcome->kind == OB_OUTCOME_DEAD_HOLD || outcome->kind == OB_OUTCOME_BURY_HOLD;
@@ -433,7 +435,7 @@ settle_death(struct sim_ledger *ledger, uint32_t message, const struct ob_outcom
 	if (holds != must_hold)
 		sim_ledger_fail(ledger, "P3", "message %u is dead and its key %s", message,
 				holds ? "waits, by dead_letter" : "goes on, by hold_key");
-	count_storm_death(ledger, message);
+	count_unproven_death(ledger, now_us, message, outcome);
 	state->dead = true;
 	state->ever_dead = true;
 	ledger->dead++;
@@ -467,7 +469,7 @@ sim_ledger_settled(struct sim_ledger *ledger, int64_t now_us, uint32_t message,
 	case OB_OUTCOME_DEAD_HOLD:
 	case OB_OUTCOME_BURY:
 	case OB_OUTCOME_BURY_HOLD:
-		settle_death(ledger, message, outcome, key_rows, has_reason);
+		settle_death(ledger, now_us, message, outcome, key_rows, has_reason);
 		break;
 	default:
 		break;

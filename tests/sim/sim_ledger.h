@@ -13,7 +13,8 @@
  *   P4  nothing is submitted whose receipt "sent" the same session has seen, or which the database knew as sent
  *       when the session began, or which is in flight already, unless a person asked for it.
  *   P5  no more tries are counted than failed (a recipient that is down uses up none), nothing dies without
- *       a cause, and while nothing is wrong, healthy messages arrive in time.
+ *       a cause, few messages die one after the other with none sent between (it may be the recipient), and while
+ *       nothing is wrong, healthy messages arrive in time.
  * A session is what a relay does between two acquires of which the second does not go on.
  */
 #ifndef SIM_LEDGER_H
@@ -29,6 +30,7 @@ struct sim_ledger_message {
 	int64_t failed_us;      /* when the last try that counts came back */
 	uint32_t failed_change; /* how many changes people had made by then */
 	uint32_t failed_session, attempt;
+	uint64_t failed_mark; /* how many were told as sent by then */
 	uint32_t
 	    crashes; /* times that it took the recipient down though others had been accepted since */
 	uint64_t crash_mark;
@@ -56,7 +58,6 @@ struct sim_ledger_key {
 	uint32_t
 	    twice;   /* messages that a replay may have parked again: an engine counts them twice */
 	bool failed; /* one of its messages failed: its latency says nothing */
-	bool died;   /* in the storm of rejects */
 };
 
 struct sim_ledger {
@@ -67,11 +68,10 @@ struct sim_ledger {
 	int64_t calm_s;  /* seconds in which nothing was wrong */
 	int64_t calm_limit_s;
 	uint64_t accepted, told_sent, first_accepted, unknowns, asked_again, dead, incidents;
-	uint32_t changes;      /* by people, and acquires, which follow them */
-	uint64_t storm_deaths; /* of keys, in the storm of rejects that lasts or was the last */
-	bool storm;            /* everything is rejected just now */
-	bool drains;           /* what is written down is of a relay that was asked to end */
-	uint64_t storm_incidents;
+	uint32_t changes;        /* by people, and acquires, which follow them */
+	bool drains;             /* what is written down is of a relay that was asked to end */
+	uint32_t unproven;       /* messages that died since one was sent */
+	int64_t unproven_us;     /* since when none was, in this session */
 	uint64_t duplicates_max; /* that one incident may cause */
 	bool failed;
 	char promise[12];
@@ -93,12 +93,12 @@ void sim_ledger_submitted(struct sim_ledger *ledger, int64_t now_us, uint32_t se
 			  uint32_t message, uint32_t attempt);
 /* It took the recipient down by itself. */
 void sim_ledger_crashed(struct sim_ledger *ledger, uint32_t message);
-/* Everything is rejected from now on, or no longer. */
-void sim_ledger_storm(struct sim_ledger *ledger, bool begins);
 void sim_ledger_accepted(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
 			 uint32_t message);
 void sim_ledger_receipt(struct sim_ledger *ledger, int64_t now_us, uint32_t session,
 			uint32_t message, const struct ob_receipt *receipt, bool cancelled);
+/* A session begins: what the one before knew is forgotten. */
+void sim_ledger_session(struct sim_ledger *ledger, int64_t now_us);
 /* A crash, a lost lease, an outcome unknown: what was in flight may come again. */
 void sim_ledger_incident(struct sim_ledger *ledger);
 

@@ -376,7 +376,9 @@ sim_sink_arrival(struct sim_relay *relay, uint32_t slot, uint64_t serial)
 	world->recipient.seen[message]++;
 	if (!verdict_of_fault(world, &verdict) && !verdict_of_poison(world, message, &verdict))
 		(void)verdict_of_chance(world, &verdict);
-	world->recipient.refused += verdict.fate == OB_FATE_DOWN && !verdict.reached;
+	world->recipient.refused.count += verdict.fate == OB_FATE_DOWN && !verdict.reached;
+	world->recipient.rejected.count +=
+	    verdict.fate == OB_FATE_REJECT && world->recipient.faults[SIM_FAULT_REJECTS] > 0;
 	SIM_TELL(world, "%u arrives: %s%s", message, ob_fate_name(verdict.fate),
 		 verdict.accepts ? ", accepted" : "");
 	if (verdict.accepts)

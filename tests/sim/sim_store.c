@@ -58,6 +58,7 @@ start_reading(struct sim_store *store, struct sim_session *session, bool goes_on
 	if (!goes_on) {
 		forget_intervals(store);
 		session->number = ++store->sessions;
+		sim_ledger_session(store->ledger, store->now_us);
 		session->ordinals = 0;
 		session->settled = 0;
 		session->cursor = store->checkpoint;

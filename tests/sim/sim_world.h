@@ -23,9 +23,11 @@ struct sim_recipient {
 	uint8_t faults[SIM_FAULT_KINDS]; /* how many of each kind last just now */
 	uint32_t fault_number;           /* of the last one that began */
 	int64_t crashed_until_us;        /* by a poison */
-	/* How often it was knocked at since it refuses, and what may excuse that. */
-	uint64_t refused, refused_excuses;
-	int64_t refuses_since_us;
+	/* How often it was knocked at since it refuses, or rejects all, and what may excuse that. */
+	struct sim_knocking {
+		uint64_t count, excuses;
+		int64_t since_us;
+	} refused, rejected;
 	uint16_t seen[SIM_MESSAGES_MAX];    /* how often each message arrived */
 	uint32_t cut_session[SIM_KEYS_MAX]; /* what comes late of this session and key is lost */
 };
@@ -165,6 +167,10 @@ int64_t sim_duration(struct sim_world *world, int64_t usual_us, bool may_be_slow
 /* The moment has come: a fault that waits for it strikes. True if the relay is dead or stopped now. */
 bool sim_world_moment(struct sim_relay *relay, enum sim_moment moment);
 bool sim_faults_last(const struct sim_world *world);
+
+/* sim_faults.c */
+void sim_fault_begins(struct sim_world *world, const struct sim_fault *fault);
+void sim_fault_ends(struct sim_world *world, const struct sim_fault *fault);
 
 /* sim_relay.c */
 void sim_relay_start(struct sim_relay *relay);

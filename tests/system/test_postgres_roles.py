@@ -190,7 +190,7 @@ def second_administrator():
     with PostgresShop() as _, PostgresShop(None) as shop:
         admin = shop.login()
         with shop.connect() as ask:
-            ask(f"ALTER ROLE {admin} CREATEROLE INHERIT")
+            ask(f"ALTER ROLE {admin} CREATEROLE")
             ask(f"ALTER DATABASE {shop.name} OWNER TO {admin}")
         outbox("init", shop.url.replace("postgres@", f"{admin}@"), "--quiet")
         with shop.connect(admin) as user:
@@ -205,7 +205,7 @@ def first_administrator():
     with PostgresShop(None) as shop:
         admin = shop.login()
         with shop.connect() as ask:
-            ask(f"ALTER ROLE {admin} CREATEROLE INHERIT")
+            ask(f"ALTER ROLE {admin} CREATEROLE")
             ask(f"ALTER DATABASE {shop.name} OWNER TO {admin}")
         outbox("init", shop.url.replace("postgres@", f"{admin}@"), "--quiet")
         with shop.connect(shop.login("outbox_app")) as user:

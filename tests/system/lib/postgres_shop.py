@@ -35,7 +35,7 @@ class PostgresShop:
         """A new user without any right but to connect and those of the roles; returns its name."""
         name = f"{self.name}_{len(self.logins)}"
         with pq.Connection(SERVER) as ask:
-            ask(f"CREATE ROLE {name} LOGIN NOINHERIT" if not roles else f"CREATE ROLE {name} LOGIN")
+            ask(f"CREATE ROLE {name} LOGIN")
             ask(f"GRANT CONNECT ON DATABASE {self.name} TO {name}")
             for role in roles:
                 ask(f"GRANT {role} TO {name}")

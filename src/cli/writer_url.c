@@ -36,7 +36,7 @@ ob_url_writer_open(struct ob_cli *cli, struct ob_url_writer *writer, const char 
 {
 	int rc;
 
-	*writer = (struct ob_url_writer){0};
+	*writer = (struct ob_url_writer){.cli = cli};
 	rc = writer_open(cli, writer, url, options, error);
 	if (rc != OB_OK)
 		cli->exit_status = ob_database_exit_of(cli, rc);
@@ -69,5 +69,9 @@ int
 ob_url_writer_publish(struct ob_url_writer *writer, const struct ob_new_message *messages,
 		      size_t count, struct ob_message_id *ids, struct ob_error *error)
 {
-	return writer->ops->publish(writer->writer, messages, count, ids, error);
+	int rc = writer->ops->publish(writer->writer, messages, count, ids, error);
+
+	if (rc == OB_DENIED)
+		writer->cli->exit_status = ob_database_exit_of(writer->cli, rc);
+	return rc;
 }

@@ -8,6 +8,7 @@
 #include "handles.h"
 
 struct ob_url_writer {
+	struct ob_cli *cli;
 	struct ob_store_handle handle; /* has the options; its store is not opened */
 	const struct ob_writer_ops *ops;
 	struct ob_writer *writer;
@@ -19,7 +20,7 @@ int ob_url_writer_open(struct ob_cli *cli, struct ob_url_writer *writer, const c
 		       const struct ob_strings *options, struct ob_error *error);
 void ob_url_writer_close(struct ob_url_writer *writer);
 
-/* As the functions of struct ob_writer_ops. */
+/* As the functions of struct ob_writer_ops; a right that is missing ends the command as a failed open does. */
 int ob_url_writer_begin(struct ob_url_writer *writer, struct ob_error *error);
 int ob_url_writer_run(struct ob_url_writer *writer, const char *sql, struct ob_error *error);
 int ob_url_writer_publish(struct ob_url_writer *writer, const struct ob_new_message *messages,

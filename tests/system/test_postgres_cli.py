@@ -79,7 +79,7 @@ def what_is_wrong_is_refused(shop, ask):
     bad(4, "no_such_user", "--topic", "t", "--payload", "x", url=url_of(shop.name, "no_such_user"))
     bad(4, "refused", "--topic", "t", "--payload", "x", url="postgresql://postgres@127.0.0.1:1/shop")
     stranger = shop.login()
-    bad(1, f"GRANT outbox_app TO {stranger}", "--topic", "t", "--payload", "x", url=url_of(shop.name, stranger))
+    bad(4, f"GRANT outbox_app TO {stranger}", "--topic", "t", "--payload", "x", url=url_of(shop.name, stranger))
     ask(f"ALTER ROLE postgres IN DATABASE {shop.name} SET default_transaction_read_only = on")
     bad(4, "read-only", "--topic", "t", "--payload", "x")
     check(count(ask) == 0, "something was written")

@@ -13,9 +13,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
+from commands import arrived, outbox  # noqa: E402
 from postgres_shop import PostgresShop, url_of  # noqa: E402
 from tap import Skip, check, main  # noqa: E402
 from world import BUILD, ROOT  # noqa: E402
@@ -117,7 +119,7 @@ def messages(ask):
 def orders(make, *arguments):
     """Some orders are placed and some declined; then several programs take orders of one customer at once."""
     command = make(*arguments)
-    with PostgresShop() as shop, shop.connect() as ask:
+    with PostgresShop() as shop, shop.connect() as ask, tempfile.TemporaryDirectory() as directory:
         login = shop.login()
         shop_sql(ask, login)
         url = url_of(shop.name, login)
@@ -128,6 +130,12 @@ def orders(make, *arguments):
         rows = ask("SELECT customer, number, total FROM orders ORDER BY customer, number")
         check(rows == [("alice", 1, 30), ("alice", 2, 20), ("bob", 1, 40)], rows)
         check(messages(ask) == rows, f"the messages are {messages(ask)}")
+
+        out = pathlib.Path(directory) / "placed.jsonl"
+        outbox("relay", shop.url, "--to", f"file:{out}", "--until-idle")
+        sent = [tuple(json.loads(it["payload"])[name] for name in ("customer", "number", "total")) for it in arrived(out)]
+        # Keys have no order among each other.
+        check(sorted(sent) == rows, f"the relay delivers {sent}")
 
         ask("UPDATE customers SET credit = 1000000")
         running = [subprocess.Popen([*map(str, command), url, *["alice:1"] * 25, "bob:1"], stdout=subprocess.DEVNULL) for _ in range(3)]

@@ -5,17 +5,18 @@ usage: scripts/with-server postgres -- test_postgres_roles.py [NAME...]     envi
 """
 import pathlib
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 import pq  # noqa: E402
-from postgres_shop import SERVER, PostgresShop, state_of  # noqa: E402
+from postgres_shop import SERVER, PostgresShop, state_of, url_of  # noqa: E402
 from tap import check, main  # noqa: E402
-from commands import outbox  # noqa: E402
+from commands import arrived, outbox, refused  # noqa: E402
 
 DENIED = "42501"
 ROLES = ("owner", "app", "relay", "monitor")
-TABLES = ("subscription", "checkpoint", "lease", "parked", "dead")
+TABLES = ("subscription", "checkpoint", "opening", "lease", "parked", "dead")
 
 # A statement, and the roles that may run it: o(wner), a(pp), r(elay), m(onitor). All others must be told that they may not.
 RULES = [
@@ -146,22 +147,32 @@ def functions_are_safe():
                 check(path.endswith("pg_temp") and "public" not in path, f"{name} has the search path {path!r}")
 
 
+def deliver(url):
+    """Runs a relay over what is there, and tells which payloads arrived."""
+    with tempfile.TemporaryDirectory() as directory:
+        out = pathlib.Path(directory) / "out.jsonl"
+        outbox("relay", url, "--to", f"file:{out}", "--until-idle")
+        return [line.get("payload") for line in arrived(out)]
+
+
 def least_rights_are_enough():
-    """An application and a monitor at their work, each with its own role alone."""
+    """An application, a relay and a monitor at their work, each with its own role alone."""
     with PostgresShop() as shop:
+        app, relay, looker = (shop.login(f"outbox_{role}") for role in ("app", "relay", "monitor"))
         with shop.connect() as ask:
             ask("CREATE TABLE orders (number bigint GENERATED ALWAYS AS IDENTITY, customer text)")
-        app, looker = shop.login("outbox_app"), shop.login("outbox_monitor")
-        with shop.connect() as ask:
             ask(f"GRANT INSERT ON orders TO {app}")
         with shop.connect(app) as user:
             user("BEGIN")
             user("INSERT INTO orders (customer) VALUES ('alice')")
-            made = user.value("SELECT outbox.publish('orders.placed', '{}', partition_key => 'alice')")
+            made = user.value("SELECT outbox.publish('orders.placed', 'p', partition_key => 'alice')")
             user("COMMIT")
             check(user.value("SELECT id FROM outbox.message") == made, "the id that came back is not the one in the table")
         with shop.connect(looker) as user:
             check(user("SELECT topic, partition_key FROM outbox.message") == [("orders.placed", "alice")], "the monitor sees no message")
+        check(deliver(url_of(shop.name, relay)) == ["p"], "the relay did not deliver it")
+        for user in (app, looker):
+            refused(4, f"GRANT outbox_relay TO {user}", "relay", url_of(shop.name, user), "--to", "null:", "--until-idle")
 
 
 def one_user():
@@ -180,6 +191,8 @@ def one_user():
             user("INSERT INTO outbox.message (topic) VALUES ('t')")
             check(user.value("SELECT count(*) FROM outbox.message") == 2, "both messages")
             check(user.value("SELECT payload FROM outbox.message WHERE id = $1", made) == "p", "the payload")
+        check(deliver(url) == ["p", None], "both are delivered")
+        outbox("status", url)
         with shop.connect(shop.login()) as other:
             check(state_of(other, "SELECT id FROM outbox.message") == DENIED, "another user reads")
             check(state_of(other, "SELECT outbox.publish('t')") == DENIED, "another user writes")

@@ -139,6 +139,7 @@ ob_store_job_acquire(struct ob_store_thread *thread)
 		pthread_mutex_unlock(&thread->lock);
 		if (!answer.acquired.goes_on)
 			thread->settled_through = 0;
+		thread->passed_told = false;
 		/* The relay before may have left something to give back. */
 		if (thread->held)
 			trim_soon(thread);
@@ -205,6 +206,7 @@ ob_store_job_settle(struct ob_store_thread *thread)
 		if (settle->through > thread->settled_through)
 			trim_soon(thread);
 		thread->settled_through = settle->through;
+		thread->passed_told = false;
 		OB_CRASH_POINT("C8");
 	}
 	pthread_mutex_lock(&thread->lock);
@@ -225,6 +227,7 @@ ob_store_job_hand_back(struct ob_store_thread *thread, int code, const struct ob
 		memcpy(answer.text, error->text, sizeof(answer.text));
 	pthread_mutex_lock(&thread->lock);
 	answer.batch = thread->fetch.batch;
+	thread->passed_told = thread->passed_told || answer.batch->passed;
 	thread->fetch = (struct fetch_order){0};
 	thread->stop_waiting = false;
 	pthread_mutex_unlock(&thread->lock);
@@ -249,7 +252,8 @@ ob_store_job_fetch(struct ob_store_thread *thread)
 	if (thread->config
 		.until_idle) /* The first one is answered at once, then each after a short wait. */
 		patient = patient && thread->empty_fetches > 0 && !order->found_nothing;
-	if (code != OB_OK || order->batch->count > 0 || order->batch->passed || !patient) {
+	if (code != OB_OK || order->batch->count > 0 ||
+	    (order->batch->passed && !thread->passed_told) || !patient) {
 		ob_store_job_hand_back(thread, code, &error);
 		return;
 	}

@@ -36,6 +36,7 @@ struct ob_store_thread {
 	int64_t trim_at_ms;
 	int64_t look_at_ms;          /* not sooner for a person's change */
 	struct ob_batch *look_batch; /* for fetches of nothing */
+	bool passed_told; /* the engine knows that rows of no interest await their settle */
 	uint64_t settled_through;
 	bool trim_wanted;
 	unsigned empty_fetches;

@@ -5,6 +5,7 @@ a while: real processes, SQLite and HTTP, P1 to P4 checked from the writers' and
 usage: test_lifecycle.py [NAME...]     environment: OUTBOX_BUILD
 """
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -195,6 +196,28 @@ def database_busy():
         check(it.check_promises(crashes=1) == 0, "messages arrived twice")
 
 
+def of_no_interest():
+    """Messages that this subscription does not want are read past without spinning until that is settled."""
+    with world(build=BUILD) as it:
+        it.receive()
+        relay = it.relay("--topic", "wanted.*")
+        wait_for(lambda: "running" in relay.log(), 10, "the lease")
+
+        def used():
+            with open(f"/proc/{relay.pid}/stat", encoding="ascii") as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        before = used()
+        for _ in range(3):
+            it.run("publish", it.url, "--topic", "other", "--payload", "x")
+            time.sleep(1)
+        took = used() - before
+        check(took < 0.5, f"three messages of no interest took {took:.2f} s of the processor")
+        wait_for(lambda: not it.status()["pending"], 5, "them to be passed")
+        end(it, relay)
+        return f"{took:.2f} s of the processor"
+
+
 def until_idle():
     """--until-idle ends with 0 once all is settled, retries included."""
     with world(build=BUILD) as it:
@@ -308,6 +331,7 @@ CASES = [
     ("two relays on one file", two_relays),
     ("a recipient that is down for a while", recipient_down),
     ("a database that is busy for a while", database_busy),
+    ("messages of no interest", of_no_interest),
     ("until idle, with retries", until_idle),
     ("a person's changes", changes),
     ("SIGHUP opens files again", reopened_file),

@@ -2,6 +2,8 @@
 """Runs every command that README, the other pages at the top and docs/ show, as a reader would: in order, in a directory
 that is empty but for the build.
 
+A page that names a PostgreSQL database finds a server of its own by PGHOST and so on.
+
 A fenced block that begins with ```sh is run with `sh -eu`; the blocks of one page share one shell. One that must not be
 run says why: ```sh norun: the reason. Commands and options within the text must be those that the program's help knows.
 Prints TAP: for each page whether its commands work, its text names what there is, and its links lead somewhere, and a skip for
@@ -9,6 +11,7 @@ each block that was not run.
 
 usage: test_docs.py BUILD_DIR [PAGE...]
 """
+import contextlib
 import os
 import pathlib
 import re
@@ -16,6 +19,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+
+from servers.postgres import Postgres  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE_DEADLINE_S = 120
@@ -39,10 +46,20 @@ def blocks(page):
         raise ValueError(f"{page}:{start}: this block is never closed")
 
 
-def run(script, build, cwd):
+@contextlib.contextmanager
+def server_of(script):
+    """What a page's commands need to find a server of its own."""
+    if not re.search(r"\bpostgresql://|\bpsql ", script):
+        yield {}
+        return
+    with Postgres().start() as server:
+        yield {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres"}
+
+
+def run(script, build, cwd, more):
     """Runs one page's commands; returns (exit status, output). Ends all that the page has started."""
     env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}", NO_COLOR="1", OUTBOX_BUILD=str(build),
-               OUTBOX_SOURCE=str(ROOT))
+               OUTBOX_SOURCE=str(ROOT), **more)
     os.symlink(build, os.path.join(cwd, "build"))  # as it is found at the top of the source
     child = subprocess.Popen(["sh", "-eu", "-c", script], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
@@ -118,7 +135,8 @@ def main():
             continue
         number += 1
         with tempfile.TemporaryDirectory(prefix="outbox-docs-") as cwd:
-            status, output = run("\n".join(script), build, cwd)
+            with server_of("\n".join(script)) as more:
+                status, output = run("\n".join(script), build, cwd, more)
         if status == 0:
             print(f"ok {number} - every command of {name} works")
         else:

@@ -53,20 +53,52 @@ host_random(void *context, void *bytes, size_t size)
 	}
 }
 
+/* Under the log's lock. */
 static void
-host_log(void *context, enum ob_log_level level, const char *text)
+line_write(struct ob_real_host *host, enum ob_log_level level, const char *text)
 {
-	struct ob_real_host *host = context;
 	char line[LINE_MAX_SIZE];
 
-	if (host->log == NULL || host->log->write == NULL)
-		return;
-	pthread_mutex_lock(&host->log->lock);
 	if (host->name[0] != '\0') {
 		snprintf(line, sizeof(line), "%s: %s", host->name, text);
 		text = line;
 	}
 	host->log->write(host->log->context, level, text);
+}
+
+/* Under the log's lock. */
+static void
+sum_up(struct ob_real_host *host, int64_t now_ms, bool ends)
+{
+	char line[OB_REPEATS_SUMMARY_SIZE];
+	enum ob_log_level level;
+
+	while (ob_repeats_next(&host->repeats, now_ms, ends, &level, line))
+		line_write(host, level, line);
+}
+
+static void
+host_log(void *context, enum ob_log_level level, const char *text)
+{
+	struct ob_real_host *host = context;
+	int64_t now_ms = ob_now_ms();
+
+	if (host->log == NULL || host->log->write == NULL)
+		return;
+	pthread_mutex_lock(&host->log->lock);
+	sum_up(host, now_ms, false);
+	if (level == OB_LOG_DEBUG || ob_repeats_pass(&host->repeats, now_ms, level, text))
+		line_write(host, level, text);
+	pthread_mutex_unlock(&host->log->lock);
+}
+
+void
+ob_real_host_sum_up(struct ob_real_host *host, bool ends)
+{
+	if (host->log == NULL || host->log->write == NULL)
+		return;
+	pthread_mutex_lock(&host->log->lock);
+	sum_up(host, ob_now_ms(), ends);
 	pthread_mutex_unlock(&host->log->lock);
 }
 

@@ -9,7 +9,10 @@
 #include <outbox/store.h>
 #include <pthread.h>
 
-/* Where lines go. Any number of hosts may share it, on any threads: it lets one line through at a time. */
+#include "repeats.h"
+
+/* Where lines go. Any number of hosts may share it, on any threads: it lets one line through at a time, and of those that
+   repeat themselves only some (see repeats.h; not at level debug, which is asked for). */
 struct ob_host_log {
 	pthread_mutex_t lock;
 	void (*write)(void *context, enum ob_log_level level, const char *text); /* NULL: nowhere */
@@ -20,7 +23,9 @@ struct ob_host_log {
 struct ob_real_host {
 	struct ob_host host;
 	struct ob_host_log *log;
-	char name[OB_SUBSCRIPTION_NAME_MAX + 8]; /* under the log's lock */
+	/* Below: under the log's lock. */
+	char name[OB_SUBSCRIPTION_NAME_MAX + 8];
+	struct ob_repeats repeats;
 };
 
 void ob_host_log_init(struct ob_host_log *log,
@@ -37,6 +42,9 @@ void ob_real_host_rename(struct ob_real_host *host, const char *name);
 /* Writes a line through the host. */
 void ob_host_say(const struct ob_host *host, enum ob_log_level level, const char *format, ...)
     OB_PRINTF(3, 4);
+
+/* Says what is to be said of lines that were held back: to be called now and then, and at the end with `ends`. */
+void ob_real_host_sum_up(struct ob_real_host *host, bool ends);
 
 /* Milliseconds that only rise. */
 int64_t ob_now_ms(void);

@@ -13,11 +13,11 @@
 /* Batches out at once. Under a trickle each holds few rows, but some pages of memory; past this limit nothing more is read until
    one comes back. At 2,000 messages a second, each fetched alone, and a settle every 100 ms, 200 are out. */
 #define BATCHES_MAX 512
-/* A line about the store at most so often when it says the same again and again. */
-#define SAME_ERROR_EVERY_MS 30000
 /* A drain that nobody asked for: when all is sent, or the recipient is gone. */
 #define OWN_DRAIN_MS 30000
-#define NEVER        INT64_MAX
+/* Whether lines that were held back are to be summed up is looked at so often, at most. */
+#define SUM_UP_EVERY_MS 1000
+#define NEVER           INT64_MAX
 
 /* ---- batches ---- */
 
@@ -190,16 +190,11 @@ step_kind(struct ob_runner *runner, enum ob_event_kind kind)
 static void
 heed_store_error(struct ob_runner *runner, const struct ob_store_answer *answer)
 {
-	int64_t now = ob_now_ms();
-	bool same = strcmp(runner->store_error.text, answer->text) == 0;
-
 	if (answer->code == OB_OK || answer->code == OB_BUSY || answer->code == OB_CHANGED)
 		return;
 	ob_error_set(&runner->store_error, answer->code, "%s", answer->text);
-	if (same && now < runner->error_said_at_ms + SAME_ERROR_EVERY_MS)
-		return;
-	runner->error_said_at_ms = now;
-	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s", answer->text);
+	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s: %s", ob_code_name(answer->code),
+		    answer->text);
 }
 
 /* Lines name the shard where there are several. */
@@ -341,6 +336,10 @@ take_time(struct ob_runner *runner)
 	if (now >= runner->wake_at_ms) {
 		runner->wake_at_ms = NEVER;
 		step_kind(runner, OB_EVENT_TIMER);
+	}
+	if (now >= runner->sum_up_at_ms) {
+		runner->sum_up_at_ms = now + SUM_UP_EVERY_MS;
+		ob_real_host_sum_up(&runner->host, false);
 	}
 	if (runner->draining && now >= runner->abandon_at_ms) {
 		runner->abandon_at_ms = NEVER;
@@ -502,6 +501,7 @@ ob_runner_main(void *argument)
 		end = OB_RUNNER_ENDED;
 	}
 	ob_runner_close(runner);
+	ob_real_host_sum_up(&runner->host, true);
 	set_phase(runner, end);
 	return NULL;
 }

@@ -44,7 +44,7 @@ struct ob_runner {
 	bool draining, drained, failed;
 	int64_t wake_at_ms;
 	int64_t abandon_at_ms, give_up_at_ms;
-	int64_t error_said_at_ms;
+	int64_t sum_up_at_ms;
 	struct ob_error store_error; /* the last one, for people */
 
 	pthread_mutex_t lock;

@@ -26,10 +26,9 @@
 #define LOOK_EVERY_MS 500
 #define PATIENCE_MS   1000
 /* A drain that makes room for another relay: longer than any request takes by default. */
-#define HANDOVER_MS         30000
-#define START_PAUSE_MS      1000
-#define START_PAUSE_MAX     60000
-#define SAME_ERROR_EVERY_MS 30000
+#define HANDOVER_MS     30000
+#define START_PAUSE_MS  1000
+#define START_PAUSE_MAX 60000
 
 static int64_t
 clamp(int64_t value, int64_t least, int64_t most)
@@ -40,14 +39,8 @@ clamp(int64_t value, int64_t least, int64_t most)
 static void
 complain(struct ob_shards *shards, const char *what, const struct ob_error *error)
 {
-	int64_t now = ob_now_ms();
-
-	if (strcmp(shards->said.text, error->text) == 0 &&
-	    now < shards->said_at_ms + SAME_ERROR_EVERY_MS)
-		return;
-	shards->said = *error;
-	shards->said_at_ms = now;
-	ob_host_say(&shards->host.host, OB_LOG_WARN, "%s: %s", what, error->text);
+	ob_host_say(&shards->host.host, OB_LOG_WARN, "%s: %s: %s", what, ob_code_name(error->code),
+		    error->text);
 }
 
 /* ---- runners that begin ---- */
@@ -317,6 +310,7 @@ look(struct ob_shards *shards)
 	if (shards->share.only_what_is_free)
 		leave(shards);
 	code = ask(shards, &error);
+	ob_real_host_sum_up(&shards->host, false);
 	if (code != OB_OK) {
 		complain(shards, "look for other relays", &error);
 		if (code != OB_BUSY)
@@ -424,6 +418,7 @@ ob_shards_main(void *argument)
 	}
 	leave(shards);
 	close_store(shards);
+	ob_real_host_sum_up(&shards->host, true);
 	set_phase(shards, phase == OB_RUNNER_FAILED ? OB_RUNNER_FAILED : OB_RUNNER_ENDED);
 	return NULL;
 }

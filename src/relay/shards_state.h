@@ -36,8 +36,6 @@ struct ob_shards {
 	struct ob_crew crew; /* as of the last look */
 	struct ob_share share;
 	uint32_t told_shards, told_next, told_members, told_target; /* in the last lines about it */
-	struct ob_error said; /* the last complaint, and when */
-	int64_t said_at_ms;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

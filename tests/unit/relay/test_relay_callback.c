@@ -220,6 +220,59 @@ a_drain_waits_for_answers_until_its_deadline(void **state)
 	ob_memory_drop("awaits");
 }
 
+/* Goes down and comes up by turns, and counts the lines that were written of it. */
+struct flapping {
+	unsigned calls, lines;
+	char last[256];
+};
+
+static enum ob_fate
+flap(void *context, struct ob_callback_delivery *delivery)
+{
+	struct flapping *it = context;
+
+	(void)delivery;
+	return ++it->calls % 2 == 0 ? OB_FATE_SENT : OB_FATE_DOWN;
+}
+
+static void
+line_count(void *context, enum ob_log_level level, const char *text)
+{
+	struct flapping *it = context;
+
+	(void)level;
+	it->lines++;
+	snprintf(it->last, sizeof(it->last), "%s", text);
+}
+
+static void
+a_recipient_that_flaps_does_not_flood_the_log(void **state)
+{
+	struct flapping it = {0};
+	const struct ob_relay_config config = {
+	    .log = line_count, .log_context = &it, .until_idle = true};
+	struct ob_relay_subscription flapping =
+	    trial_subscription("flapping", "memory:flapping", "callback:");
+	struct ob_relay *relay;
+	struct ob_error error;
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		trial_append("flapping", i);
+	flapping.callback = (struct ob_callback){.context = &it, .deliver = flap};
+	flapping.probe_first_ms = 1;
+	assert_int_equal(ob_relay_new(&config, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &flapping, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	assert_int_equal(ob_relay_wait(relay, DEADLINE_MS, &error), OB_OK);
+	ob_relay_free(relay);
+	assert_true(it.calls >= 200);
+	/* Five each of "running" and "down", what sums them up, and the drain. */
+	assert_in_range(it.lines, 10, 16);
+	assert_non_null(strstr(it.last, "more like this in"));
+	ob_memory_drop("flapping");
+}
+
 int
 main(void)
 {
@@ -227,6 +280,7 @@ main(void)
 	    cmocka_unit_test(a_function_gets_all_in_order_though_some_fail_at_first),
 	    cmocka_unit_test(answers_from_other_threads_keep_the_order_of_keys),
 	    cmocka_unit_test(a_drain_waits_for_answers_until_its_deadline),
+	    cmocka_unit_test(a_recipient_that_flaps_does_not_flood_the_log),
 	};
 
 	return cmocka_run_group_tests_name("relay-callback", tests, trial_set_up, NULL);

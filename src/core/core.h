@@ -161,6 +161,14 @@ struct tries {
 /* recipient.c */
 enum mood { MOOD_UP = 0, MOOD_DOWN, MOOD_RAMP, MOOD_BLOCKED };
 
+/* A message that was handed out from the parked table, is to blame for something, and was forgotten. */
+#define OB_SUSPECTS_MAX 16
+struct suspect {
+	int64_t position;
+	uint64_t mark;
+	uint8_t blames;
+};
+
 struct recipient {
 	enum mood mood;
 	bool storm; /* down by a storm of failures, not by its own word */
@@ -176,6 +184,8 @@ struct recipient {
 	    deaths; /* messages given up since the last one sent, for want of anybody else to ask */
 	int64_t death_at_ms; /* of the last of them; of the first failure, if there is none */
 	bool doubted;        /* one more was not given up, as it may be the recipient */
+	struct suspect suspects[OB_SUSPECTS_MAX];
+	uint32_t suspect_count;
 	struct ob_list verdicts;
 	char code[OB_REASON_CODE_MAX];
 	char text[OB_REASON_TEXT_MAX];
@@ -449,6 +459,9 @@ void ob_recipient_forget(struct ob_engine *engine);
 static inline bool
 ob_recipient_is_down(const struct ob_engine *engine)
 {
+/* What a message that is forgotten, and handed out again, is to blame for. */
+void ob_recipient_note_suspect(struct ob_engine *engine, const struct entry *entry);
+void ob_recipient_recall_suspect(struct ob_engine *engine, struct entry *entry);
 	return engine->recipient.mood == MOOD_DOWN || engine->recipient.mood == MOOD_BLOCKED;
 }
 

@@ -19,6 +19,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core.h"
 #include "text.h"
@@ -333,4 +334,39 @@ ob_recipient_forget(struct ob_engine *engine)
 	recipient->streak_count = recipient->deaths = 0;
 	recipient->pause_ms = engine->config.probe_first_ms;
 	recipient->probe_at_ms = OB_NEVER;
+}
+
+void
+ob_recipient_note_suspect(struct ob_engine *engine, const struct entry *entry)
+{
+	struct recipient *recipient = &engine->recipient;
+
+	if (entry->blames == 0)
+		return;
+	/* The oldest may never come again. */
+	if (recipient->suspect_count == OB_SUSPECTS_MAX)
+		memmove(recipient->suspects, recipient->suspects + 1,
+			--recipient->suspect_count * sizeof(recipient->suspects[0]));
+	recipient->suspects[recipient->suspect_count++] = (struct suspect){
+	    .position = entry->row->position,
+	    .mark = entry->blame_mark,
+	    .blames = entry->blames,
+	};
+}
+
+void
+ob_recipient_recall_suspect(struct ob_engine *engine, struct entry *entry)
+{
+	struct recipient *recipient = &engine->recipient;
+
+	for (uint32_t i = 0; i < recipient->suspect_count; i++) {
+		const struct suspect *it = &recipient->suspects[i];
+
+		if (it->position != entry->row->position)
+			continue;
+		entry->blames = it->blames;
+		entry->blame_mark = it->mark;
+		recipient->suspects[i] = recipient->suspects[--recipient->suspect_count];
+		return;
+	}
 }

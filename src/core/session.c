@@ -201,6 +201,7 @@ parked_forget(struct ob_engine *engine)
 
 		if (entry->row == NULL)
 			continue;
+		ob_recipient_note_suspect(engine, entry);
 		if (entry->awaits == AWAITS_SETTLE && entry->end == END_SENT)
 			engine->session.retained = true;
 		else

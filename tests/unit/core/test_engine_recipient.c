@@ -118,6 +118,36 @@ test_poison_is_charged(void **state)
 	assert_int_equal(world_stats(w).charged_downs, 1);
 }
 
+/* Also when it was handed out, and everything handed out is forgotten meanwhile, since a person changes something. */
+static void
+test_poison_that_is_parked_is_charged(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->acquired.goes_on = true;
+	w->acquired.parked_rows = w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'a', .rows = 1};
+	world_start(w);
+	world_fetched(w, "*a1 b2");
+	world_receipt(w, "a1", OB_FATE_DOWN);
+	world_receipt(w, "b2", OB_FATE_SENT);
+	world_wait(w, 100);
+	world_settled(w, OB_OK);
+	world_renewed(w, OB_CHANGED);
+	world_fetched(w, "");
+	world_acquired(w, OB_OK);
+	world_expect(w, "fetch\nsubmit a1 b2\nreport down: down\nsettle 1\nacquire\nfetch\n");
+	world_fetched(w, "*a1 c2");
+	world_wait(w, 1000);
+	world_receipt(w, "a1", OB_FATE_DOWN);
+	world_wait(w, 2000);
+	world_receipt(w, "c2", OB_FATE_SENT);
+	world_receipt(w, "a1", OB_FATE_DOWN);
+	assert_int_equal(world_stats(w).charged_downs, 1);
+}
+
 static void
 test_storm_of_rejects_is_down(void **state)
 {
@@ -419,6 +449,7 @@ main(void)
 	    STORY(test_order_always_sends_ahead_and_comes_back_in_order),
 	    STORY(test_down_probes_go_round),
 	    STORY(test_poison_is_charged),
+	    STORY(test_poison_that_is_parked_is_charged),
 	    STORY(test_storm_of_rejects_is_down),
 	    STORY(test_reject_is_believed),
 	    STORY(test_full_sink),

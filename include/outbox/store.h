@@ -219,7 +219,7 @@ struct ob_outcome {
 };
 
 /*
- * "Everything up to ordinal `through` is settled", plus what became of the exceptions. Refused as a whole with
+ * "Everything up to ordinal `through` is settled", plus what became of the exceptions. One transaction: refused as a whole with
  * OB_STALE or OB_CHANGED when the epoch is not the one that acquire gave. Parked and dead rows are written as upserts by
  * (subscription, position): a settle that was done and is tried again by a later owner is no conflict.
  */
@@ -345,6 +345,10 @@ struct ob_store_ops {
 	size_t options_size;
 	size_t size; /* of the instance, which is zeroed before open */
 	unsigned capabilities;
+	/* The most outcomes of one settle, but for those that are BACK, and of their rows' bytes, so that one transaction
+	   of them is short enough; one row may be larger. 0: any. The caller makes several settles of more. */
+	uint32_t settle_count_max;
+	uint64_t settle_bytes_max;
 
 	/* Connects. OB_NOT_FOUND, OB_UNREACHABLE, OB_DENIED, OB_CONFIG. Does not look at our tables. */
 	int (*open)(struct ob_store *store, const struct ob_store_config *config,

@@ -210,6 +210,9 @@ struct settling {
 	bool tells_passed;
 	int64_t parked_due_ms; /* the first row that it parks is due then */
 	struct parked *touched;
+	uint32_t count;                /* of its outcomes, without those that are BACK */
+	uint64_t bytes;                /* and of their rows */
+	bool is_cut;                   /* there is more to tell than the store takes at once */
 	int64_t rows, scheduled, dead; /* what it adds to each when it is confirmed */
 	bool tight;                    /* the window cannot move without it */
 	uint64_t
@@ -456,12 +459,12 @@ void ob_recipient_forget_verdicts(struct ob_engine *engine);
 void ob_recipient_poke(struct ob_engine *engine);
 /* What was known of it is out of date. */
 void ob_recipient_forget(struct ob_engine *engine);
-static inline bool
-ob_recipient_is_down(const struct ob_engine *engine)
-{
 /* What a message that is forgotten, and handed out again, is to blame for. */
 void ob_recipient_note_suspect(struct ob_engine *engine, const struct entry *entry);
 void ob_recipient_recall_suspect(struct ob_engine *engine, struct entry *entry);
+static inline bool
+ob_recipient_is_down(const struct ob_engine *engine)
+{
 	return engine->recipient.mood == MOOD_DOWN || engine->recipient.mood == MOOD_BLOCKED;
 }
 
@@ -480,7 +483,8 @@ void ob_settling_answer(struct ob_engine *engine, enum ob_code code);
 /* Takes back what the settle under way would have written: it was refused. */
 void ob_settling_undo(struct ob_engine *engine);
 
-/* walk.c: fills in the outcomes of the next settle; returns the ordinal that it may go through. */
+/* walk.c: fills in the outcomes of the next settle, as many as the store takes; returns the ordinal that it may go
+   through. */
 uint64_t ob_walk_make(struct ob_engine *engine);
 
 /* session.c */

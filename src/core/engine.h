@@ -112,6 +112,8 @@ struct ob_engine_config {
 	uint32_t submit_count_max; /* 256: deliveries of one SUBMIT */
 	uint32_t in_flight_max;    /* by configuration; the sink's own limit is the lower of both */
 	int64_t settle_every_ms;   /* 100 */
+	uint32_t settle_count_max; /* what the store takes in one settle; 0: any */
+	uint64_t settle_bytes_max; /* the same */
 	int64_t park_after_ms;     /* 1,000 */
 	int64_t probe_first_ms;    /* 500 */
 	int64_t probe_max_ms;      /* 30,000 */

@@ -4,6 +4,8 @@
  * When: `settle_every_ms` after the first thing to tell; earlier when half the window can be passed, when the fetch
  * starves for room, or when a parked run is finished and its key waits for the next.
  *
+ * It is as large as the store takes in one transaction; if there is more to tell, the next one follows at once.
+ *
  * What a settle does to the table of parked keys and to the counts is pending until it is confirmed. Refused
  * (CHANGED), it is taken back entry by entry. BUSY sends the same again. After any other answer nobody knows, and
  * session.c decides.
@@ -49,6 +51,9 @@ settle_make(struct ob_engine *engine)
 	settling->tries_count = 0;
 	settling->touched = NULL;
 	settling->rows = settling->scheduled = settling->dead = 0;
+	settling->count = 0;
+	settling->bytes = 0;
+	settling->is_cut = false;
 	settling->parked_due_ms = settling->due_ms = OB_NEVER;
 	settling->full = NULL;
 	settling->settle.through = ob_walk_make(engine);
@@ -254,7 +259,9 @@ settle_confirm(struct ob_engine *engine)
 	table->due_ms = ob_core_min(table->due_ms, settling->parked_due_ms);
 	engine->fetching.settled_due_ms =
 	    ob_core_min(engine->fetching.settled_due_ms, settling->parked_due_ms);
-	if (engine->window.first < engine->window.next)
+	if (settling->is_cut)
+		ob_settling_soon(engine, 0);
+	else if (engine->window.first < engine->window.next)
 		ob_settling_soon(engine, engine->config.settle_every_ms);
 	if (settling->wants_reload) {
 		engine->session.retained = false;

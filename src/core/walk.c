@@ -36,6 +36,10 @@ outcome_add(struct ob_engine *engine, struct entry *entry, enum ob_outcome_kind 
 	struct ob_outcome *outcome = &settling->outcomes[settling->settle.outcome_count++];
 
 	OB_CHECK(settling->settle.outcome_count <= settling->outcomes_size);
+	if (kind != OB_OUTCOME_BACK) {
+		settling->count++;
+		settling->bytes += entry->row->bytes;
+	}
 	*outcome = (struct ob_outcome){
 	    .kind = kind,
 	    .ordinal = entry->row->ordinal,
@@ -48,6 +52,21 @@ outcome_add(struct ob_engine *engine, struct entry *entry, enum ob_outcome_kind 
 	tries_tell(engine, entry, outcome);
 	entry->was = entry->awaits;
 	entry->awaits = AWAITS_STORE;
+}
+
+/* The store writes it in one short transaction (P2 to P4 rest on that): what is more than fits waits for the next. */
+static bool
+is_cut_before(struct ob_engine *engine, const struct entry *entry)
+{
+	struct settling *settling = &engine->settling;
+	uint32_t count_max = engine->config.settle_count_max;
+	uint64_t bytes_max = engine->config.settle_bytes_max;
+
+	if ((count_max > 0 && settling->count >= count_max) ||
+	    (bytes_max > 0 && settling->count > 0 &&
+	     settling->bytes + entry->row->bytes > bytes_max))
+		settling->is_cut = true;
+	return settling->is_cut;
 }
 
 /* Why the last outcome is as it is, where no try of the message says so. */
@@ -213,12 +232,19 @@ ends_tell(struct ob_engine *engine)
 {
 	struct ob_list *it;
 
-	while ((it = ob_list_pop_front(&engine->parked.ends)) != NULL) {
-		end_tell(engine, OB_CONTAINER_OF(it, struct entry, link));
+	while ((it = ob_list_first(&engine->parked.ends)) != NULL) {
+		struct entry *entry = OB_CONTAINER_OF(it, struct entry, link);
+
+		/* Those that go back untried belong to the one before them, and write nothing. */
+		if (entry->end != END_BACK && is_cut_before(engine, entry))
+			break;
+		ob_list_remove(it);
+		end_tell(engine, entry);
 		ob_list_push_back(&engine->parked.settling, it);
 	}
-	engine->settling.wants_reload =
-	    engine->session.retained && !ob_list_is_empty(&engine->parked.settling);
+	engine->settling.wants_reload = engine->session.retained &&
+					!ob_list_is_empty(&engine->parked.settling) &&
+					ob_list_is_empty(&engine->parked.ends);
 }
 
 /* ---- the walk ---- */
@@ -320,9 +346,9 @@ walk_past_quota(struct ob_engine *engine, struct entry *entry)
 	/* Nothing dies for want of a recipient. */
 	if (ob_recipient_is_down(engine))
 		return false;
-	/* A replay parks what is parked already, and is counted twice; so is what this settle unparks of before a change.
+	/* A replay parks what is parked already, and is counted twice; so is what is unparked of before a change.
 	   Nothing dies, and nothing stops, by a wrong count. */
-	if (parked->unsure || engine->settling.wants_reload) {
+	if (parked->unsure || engine->session.retained) {
 		engine->settling.wants_reload = true;
 		return false;
 	}
@@ -400,7 +426,7 @@ walk_entry(struct ob_engine *engine, struct entry *entry)
 	bool is_long = entry->due_ms - engine->now_ms > engine->config.park_after_ms;
 
 	if (entry->awaits == AWAITS_SETTLE)
-		return entry->end == END_SENT || walk_dead(engine, entry);
+		return walk_dead(engine, entry);
 	if (!waits && entry->awaits != AWAITS_TURN)
 		return false;
 	if (is_handed_out(engine, entry))
@@ -429,7 +455,12 @@ ob_walk_make(struct ob_engine *engine)
 	uint64_t at = window->prefix;
 
 	ends_tell(engine);
-	while (at < window->next && walk_entry(engine, ob_window_at(window, at)))
-		at++;
+	for (; at < window->next; at++) {
+		struct entry *entry = ob_window_at(window, at);
+		bool is_sent = entry->awaits == AWAITS_SETTLE && entry->end == END_SENT;
+
+		if (!is_sent && (is_cut_before(engine, entry) || !walk_entry(engine, entry)))
+			break;
+	}
 	return at - 1;
 }

@@ -49,6 +49,8 @@ engine_open(struct ob_runner *runner, struct ob_error *error)
 	if (from->probe_max_ms < from->probe_first_ms)
 		return ob_error_set(error, OB_CONFIG, "probe-max is shorter than probe-first");
 	engine_config_fill(&config, from);
+	config.settle_count_max = ob_store_thread_ops(runner->store)->settle_count_max;
+	config.settle_bytes_max = ob_store_thread_ops(runner->store)->settle_bytes_max;
 	runner->sink.ops->limits(runner->sink.sink, &config.sink);
 	runner->host.host.random(runner->host.host.context, &config.seed, sizeof(config.seed));
 	code = ob_engine_config_check(&config, error);

@@ -452,6 +452,12 @@ ob_store_thread_lanes(const struct ob_store_thread *thread)
 	return thread->lanes;
 }
 
+const struct ob_store_ops *
+ob_store_thread_ops(const struct ob_store_thread *thread)
+{
+	return thread->handle.ops;
+}
+
 void
 ob_store_thread_stats(struct ob_store_thread *thread, struct ob_store_thread_stats *stats)
 {

@@ -96,6 +96,9 @@ size_t ob_store_thread_take(struct ob_store_thread *thread, struct ob_store_answ
 /* The parked lanes that the last acquire gave: stands until the next ob_store_thread_acquire. */
 const struct ob_parked_lane *ob_store_thread_lanes(const struct ob_store_thread *thread);
 
+/* What the store is, and takes at once; from any thread. */
+const struct ob_store_ops *ob_store_thread_ops(const struct ob_store_thread *thread);
+
 struct ob_store_thread_stats {
 	uint64_t errors, reconnects, trimmed;
 };

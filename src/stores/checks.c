@@ -29,9 +29,11 @@ ob_outcome_is_of_log(const struct ob_outcome *outcome)
 }
 
 int
-ob_settle_check(const struct ob_settle *settle, const struct ob_reading *reading,
-		struct ob_error *error)
+ob_settle_check(const struct ob_store_ops *ops, const struct ob_settle *settle,
+		const struct ob_reading *reading, struct ob_error *error)
 {
+	uint32_t count = 0;
+
 	if (settle->through > reading->last_ordinal)
 		return ob_error_set(
 		    error, OB_INVALID, "settle through %llu, but only %llu were read",
@@ -39,10 +41,14 @@ ob_settle_check(const struct ob_settle *settle, const struct ob_reading *reading
 	for (uint32_t i = 0; i < settle->outcome_count; i++) {
 		const struct ob_outcome *outcome = &settle->outcomes[i];
 
+		count += outcome->kind != OB_OUTCOME_BACK;
 		if (ob_outcome_is_of_log(outcome) && outcome->ordinal > settle->through)
 			return ob_error_set(error, OB_INVALID,
 					    "settle: ordinal %llu is not settled",
 					    (unsigned long long)outcome->ordinal);
 	}
+	if (ops->settle_count_max > 0 && count > ops->settle_count_max)
+		return ob_error_set(error, OB_INVALID, "settle: %u outcomes, at most %u", count,
+				    ops->settle_count_max);
 	return OB_OK;
 }

@@ -10,10 +10,10 @@
 int ob_subscription_check(const struct ob_subscription *subscription, const char *kind,
 			  uint32_t shards_max, struct ob_error *error);
 
-/* OB_INVALID when it speaks of what was not read, or of an outcome above `through`: after a crash that would
-   stand above the checkpoint. */
-int ob_settle_check(const struct ob_settle *settle, const struct ob_reading *reading,
-		    struct ob_error *error);
+/* OB_INVALID when it speaks of what was not read, of an outcome above `through`, which after a crash would stand above the
+   checkpoint, or of more than the store says that it takes at once. */
+int ob_settle_check(const struct ob_store_ops *ops, const struct ob_settle *settle,
+		    const struct ob_reading *reading, struct ob_error *error);
 
 /* It names a row of the log by its ordinal, not a parked row by its position. */
 bool ob_outcome_is_of_log(const struct ob_outcome *outcome);

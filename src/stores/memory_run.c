@@ -385,7 +385,7 @@ ob_memory_settle(struct ob_store *base, const struct ob_settle *settle, struct o
 	pthread_mutex_lock(&store->outbox->lock);
 	code = ob_memory_fence(store, error);
 	if (code == OB_OK)
-		code = ob_settle_check(settle, &store->reading, error);
+		code = ob_settle_check(base->ops, settle, &store->reading, error);
 	settling.subscription = store->subscription;
 	if (code == OB_OK)
 		code = settle_write(&settling, settle, error);

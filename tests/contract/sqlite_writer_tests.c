@@ -206,6 +206,7 @@ the_application_waits_no_longer_than_50_ms(void **state)
 {
 	static struct ob_outcome outcomes[1024];
 	struct world *world = *state;
+	struct ob_fetch fetch = world_fetch_all;
 	int64_t until = world_now_ms() + 60000;
 	pid_t pids[WRITERS] = {0};
 	uint64_t through = 0, rows;
@@ -225,8 +226,10 @@ the_application_waits_no_longer_than_50_ms(void **state)
 	if (pids[0] == 0)
 		waiter_run(sqlite_test_path(world), 0);
 	/* The relay does its worst meanwhile: each message is copied, its head tried, and all is trimmed. */
+	fetch.parked_max = 64;
+	fetch.count_max = world->kind->ops->settle_count_max - fetch.parked_max;
 	while (writers_ended(pids) < WRITERS) {
-		struct ob_batch *batch = world_fetch(world, 0);
+		struct ob_batch *batch = world_fetch_as(world, 0, &fetch);
 		uint32_t count = 0;
 		struct ob_settle settle;
 
@@ -246,6 +249,59 @@ the_application_waits_no_longer_than_50_ms(void **state)
 		(void)world->kind->ops->trim(world->at[0].store, &rows, &again, &world->error);
 		assert_true(world_now_ms() < until);
 	}
+}
+
+/* A host whose time flies, and on whose clock a person changes something as soon as a part of a settle is done. */
+static sqlite3 *meddler;
+static bool has_meddled;
+static int64_t flown_us;
+
+static int64_t
+flying_us(void *context)
+{
+	flown_us += 20000;
+	if (meddler != NULL && !has_meddled &&
+	    sqlite_test_number(meddler, "SELECT count(*) FROM outbox_parked") > 0)
+		has_meddled =
+		    sqlite_test_try(meddler, "UPDATE outbox_lease SET epoch = epoch + 1") == NULL;
+	return world_host.monotonic_us(context) + flown_us;
+}
+
+/* Parked in a part that is done, a message without a key would be tried from there and from the window (P4). */
+static void
+a_settle_is_done_as_a_whole_or_not_at_all(void **state)
+{
+	static struct ob_host host;
+	static struct ob_outcome outcomes[1024];
+	struct world *world = *state;
+	struct ob_settle settle = {.outcomes = outcomes};
+	struct ob_batch *batch;
+	int code;
+
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append_many(world, 100, "t", NULL);
+	batch = world_fetch(world, 0);
+	for (uint32_t i = 0; i < batch->count; i++)
+		outcomes[i] = world_outcome(&batch->rows[i], OB_OUTCOME_PARK, 60000);
+	settle.through = settle.outcome_count = batch->count;
+	assert_true(batch->count <= world->kind->ops->settle_count_max);
+	host = world_host;
+	host.monotonic_us = flying_us;
+	world->at[0].store->host = &host;
+	meddler = sqlite_test_connect(world);
+	sqlite3_busy_timeout(meddler, 0);
+	has_meddled = false;
+	code = world->kind->ops->settle(world->at[0].store, &settle, &world->error);
+	world->at[0].store->host = &world_host;
+	assert_int_equal(sqlite_test_number(meddler, "SELECT count(*) FROM outbox_parked"),
+			 code == OB_OK ? 100 : 0);
+	sqlite3_close(meddler);
+	meddler = NULL;
+	/* One that is larger than was agreed is refused, and not split. */
+	settle.outcome_count = world->kind->ops->settle_count_max + 1;
+	expect_code(world, OB_INVALID,
+		    world->kind->ops->settle(world->at[0].store, &settle, &world->error));
 }
 
 static void
@@ -309,6 +365,7 @@ const struct store_test sqlite_writer_tests[] = {
     {"nothing is lost or reordered among writers", nothing_is_lost_or_reordered_among_writers},
     {"a busy writer makes the relay try again", a_busy_writer_makes_the_relay_try_again},
     {"the application waits no longer than 50 ms", the_application_waits_no_longer_than_50_ms},
+    {"a settle is done as a whole or not at all", a_settle_is_done_as_a_whole_or_not_at_all},
     {"several may migrate at once", several_may_migrate_at_once},
     {NULL, NULL},
 };

@@ -101,6 +101,19 @@ draw_config(struct sim_plot *plot, struct sim_rng *rng)
 	draw_quotas(&config->quotas, rng);
 }
 
+/* How much the store takes at once. Drawn by itself, so that the stories of before stay what they were. */
+static void
+draw_settles(struct ob_engine_config *config, uint64_t seed)
+{
+	struct sim_rng rng = {.state = ~seed};
+
+	(void)sim_rng_next(&rng);
+	if (sim_rng_chance(&rng, 500))
+		config->settle_count_max = (uint32_t)sim_rng_spread(&rng, 1, 24);
+	if (sim_rng_chance(&rng, 300))
+		config->settle_bytes_max = (uint64_t)sim_rng_spread(&rng, 1, 20000);
+}
+
 /* ---- who writes what, and when ---- */
 
 static uint8_t
@@ -324,6 +337,7 @@ sim_plot_draw(struct sim_plot *plot, uint64_t seed, struct sim_rng *rng)
 	plot->faults_end_us = sim_rng_between(rng, 30, 120) * SEC;
 	plot->heal_us = plot->faults_end_us + sim_rng_between(rng, 0, 60) * SEC;
 	draw_config(plot, rng);
+	draw_settles(&plot->config, seed);
 	draw_world(plot, rng);
 	draw_transactions(plot, rng, plot->faults_end_us * 8 / 10);
 	sort_messages(plot);

@@ -246,6 +246,33 @@ check_quotas(const struct sim_store *store)
 				(unsigned long long)quotas->dead_rows);
 }
 
+/* The store said how much it takes at once. */
+static void
+check_size(struct sim_store *store, const struct sim_session *session,
+	   const struct ob_settle *settle)
+{
+	const struct ob_engine_config *config = &store->plot->config;
+	uint64_t bytes = 0;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < settle->outcome_count; i++) {
+		const struct ob_outcome *it = &settle->outcomes[i];
+		int message = it->ordinal > 0 ? store->order[session->entries[it->ordinal].at]
+					      : message_at_position(store, it->position);
+
+		if (it->kind == OB_OUTCOME_BACK || message < 0)
+			continue;
+		count++;
+		bytes += store->plot->messages[message].bytes;
+	}
+	if ((config->settle_count_max > 0 && count > config->settle_count_max) ||
+	    (config->settle_bytes_max > 0 && count > 1 && bytes > config->settle_bytes_max))
+		sim_ledger_fail(store->ledger, "contract",
+				"a settle of %u outcomes and %llu bytes, %u and %llu may be", count,
+				(unsigned long long)bytes, config->settle_count_max,
+				(unsigned long long)config->settle_bytes_max);
+}
+
 enum ob_code
 sim_store_settle(struct sim_store *store, struct sim_session *session,
 		 const struct ob_settle *settle)
@@ -270,6 +297,7 @@ sim_store_settle(struct sim_store *store, struct sim_session *session,
 		    (unsigned long long)session->settled);
 		return OB_INVALID;
 	}
+	check_size(store, session, settle);
 	for (uint32_t i = 0; i < settle->outcome_count; i++)
 		if (settle->outcomes[i].kind >= OB_OUTCOME_UNPARK)
 			settle_parked_row(store, session, &settle->outcomes[i]);

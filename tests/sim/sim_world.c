@@ -313,8 +313,9 @@ tell_plot(struct sim_world *world)
 		 (long long)retry->age_max_ms, retry->reject_retries ? "are retried" : "kill");
 	SIM_TELL(
 	    world,
-	    "settle every %lld ms, park after %lld ms, probe %lld to %lld ms, storm %u, verdict %lld ms",
-	    (long long)config->settle_every_ms, (long long)config->park_after_ms,
+	    "settle every %lld ms, at most %u and %llu bytes; park after %lld ms, probe %lld to %lld ms, storm %u, verdict %lld ms",
+	    (long long)config->settle_every_ms, config->settle_count_max,
+	    (unsigned long long)config->settle_bytes_max, (long long)config->park_after_ms,
 	    (long long)config->probe_first_ms, (long long)config->probe_max_ms, config->storm_limit,
 	    (long long)config->verdict_ms);
 	SIM_TELL(world, "quotas: %llu parked, %u of a key, %u keys, %llu scheduled, %llu dead",

@@ -490,7 +490,7 @@ ob_postgres_settle(struct ob_store *base, const struct ob_settle *settle, struct
 	int code = ob_postgres_lease_look(store, error);
 
 	if (code == OB_OK)
-		code = ob_settle_check(settle, &store->reading, error);
+		code = ob_settle_check(base->ops, settle, &store->reading, error);
 	if (code != OB_OK)
 		return code;
 	mark = ob_reading_mark(&store->reading, settle->through);

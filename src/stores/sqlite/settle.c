@@ -7,9 +7,9 @@
  * The order inside: rows are parked and buried first and rows that are done go; only then the lanes that
  * lost their head get a new one, so that the outcomes of one run may come in any order.
  *
- * The application waits for the write lock, so a settle with many copies is split: each part is a settle of its
- * own, "all through ordinal m" with the outcomes up to there, so that a crash or a refusal between two parts
- * leaves nothing that one of them alone would not. A settle that is tried again passes over what is done.
+ * The application waits for the write lock, so the store says how much may be in one settle: a transaction of that
+ * takes some milliseconds. It is never done in parts: a message that was parked by one of them, and refused by the next, would be tried
+ * from both places.
  *
  * A settle that a power cut takes back (synchronous=NORMAL in WAL mode) means duplicates of what its window
  * held, and those alone: the checkpoint and the rows that it speaks of vanish together.
@@ -21,9 +21,6 @@
 #include "crash.h"
 #include "sqlite_store.h"
 #include "tries.h"
-
-/* A settle of more than this is done in several. */
-#define WRITE_MS_MAX 10
 
 struct settling {
 	struct sqlite_store *store;
@@ -237,7 +234,7 @@ outcome_write(struct settling *s, const struct ob_outcome *outcome, struct ob_er
 {
 	int64_t position = ob_reading_position(&s->store->reading, outcome->ordinal);
 
-	/* Done already, by a settle that was refused later on. */
+	/* Settled before: there is nothing more to say about it. */
 	if (ob_outcome_is_of_log(outcome) && position == 0)
 		return OB_OK;
 	switch (outcome->kind) {
@@ -271,13 +268,12 @@ outcome_takes_away(const struct ob_outcome *outcome)
 
 /* The lanes that lost a row: their next row becomes the head. */
 static int
-lanes_promote(struct settling *s, const struct ob_settle *settle, uint32_t from, uint32_t to,
-	      struct ob_error *error)
+lanes_promote(struct settling *s, const struct ob_settle *settle, struct ob_error *error)
 {
 	sqlite3_stmt *statement;
 	int code = OB_OK;
 
-	for (uint32_t i = from; i < to && code == OB_OK; i++) {
+	for (uint32_t i = 0; i < settle->outcome_count && code == OB_OK; i++) {
 		const struct ob_outcome *outcome = &settle->outcomes[i];
 
 		if (!outcome_takes_away(outcome) || outcome->lane == 0)
@@ -309,39 +305,18 @@ checkpoint_write(struct settling *s, struct ob_mark mark, struct ob_error *error
 	return ob_sqlite_run(s->store, statement, "settle", error);
 }
 
-/* The ordinal that stands before the next outcome of the log: where a settle can be split. */
-static uint64_t
-part_through(const struct ob_settle *settle, uint32_t from)
-{
-	for (uint32_t i = from; i < settle->outcome_count; i++)
-		if (ob_outcome_is_of_log(&settle->outcomes[i]))
-			return settle->outcomes[i].ordinal - 1;
-	return settle->through;
-}
-
-/* Writes the outcomes from `from` on, all or as many as the time allows: `*to`, and everything through
-   `*through`. */
 static int
-part_write(struct settling *s, const struct ob_settle *settle, uint32_t from, uint32_t *to,
-	   uint64_t *through, struct ob_error *error)
+settle_write(struct settling *s, const struct ob_settle *settle, struct ob_error *error)
 {
 	const struct ob_reading *reading = &s->store->reading;
-	const struct ob_host *host = s->store->base.host;
-	int64_t until_us = host->monotonic_us(host->context) + WRITE_MS_MAX * 1000;
-	struct ob_mark mark;
+	struct ob_mark mark = ob_reading_mark(reading, settle->through);
 	int code = ob_sqlite_fence(s->store, &s->now_ms, error);
 
-	*to = from;
-	while (*to < settle->outcome_count && code == OB_OK &&
-	       (*to == from || host->monotonic_us(host->context) < until_us))
-		code = outcome_write(s, &settle->outcomes[(*to)++], error);
+	for (uint32_t i = 0; i < settle->outcome_count && code == OB_OK; i++)
+		code = outcome_write(s, &settle->outcomes[i], error);
 	if (code == OB_OK)
-		code = lanes_promote(s, settle, from, *to, error);
-	if (code != OB_OK)
-		return code;
-	*through = part_through(settle, *to);
-	mark = ob_reading_mark(reading, *through);
-	if (!ob_mark_equal(mark, reading->settled))
+		code = lanes_promote(s, settle, error);
+	if (code == OB_OK && !ob_mark_equal(mark, reading->settled))
 		code = checkpoint_write(s, mark, error);
 	return code;
 }
@@ -358,47 +333,30 @@ settle_is_empty(const struct sqlite_store *store, const struct ob_settle *settle
 	return ob_mark_equal(mark, store->reading.settled);
 }
 
-/* One transaction. `*from` moves on to the first outcome that is not done. */
-static int
-settle_part(struct settling *s, const struct ob_settle *settle, uint32_t *from,
-	    struct ob_error *error)
-{
-	struct sqlite_store *store = s->store;
-	uint64_t through = 0;
-	uint32_t to;
-	int code = settle_is_empty(store, settle) ? ob_sqlite_begin_read(store, error)
-						  : ob_sqlite_begin_write(store, error);
-
-	if (code != OB_OK)
-		return code;
-	code = ob_sqlite_end(store, part_write(s, settle, *from, &to, &through, error), error);
-	if (code != OB_OK)
-		return code;
-	OB_CRASH_POINT("C7");
-	ob_reading_settled(&store->reading, through);
-	store->known.said.position = store->reading.settled.log;
-	for (; *from < to; ++*from)
-		if (!ob_outcome_is_of_log(&settle->outcomes[*from]))
-			ob_map_remove(&store->handed, (uint64_t)settle->outcomes[*from].position);
-	return OB_OK;
-}
-
 int
 ob_sqlite_settle(struct ob_store *base, const struct ob_settle *settle, struct ob_error *error)
 {
 	struct sqlite_store *store = (struct sqlite_store *)(void *)base;
 	struct settling settling = {.store = store};
-	uint32_t from = 0;
 	int code = ob_sqlite_lease_look(store, error);
 
 	if (code == OB_OK)
-		code = ob_settle_check(settle, &store->reading, error);
+		code = ob_settle_check(base->ops, settle, &store->reading, error);
+	if (code == OB_OK)
+		code = settle_is_empty(store, settle) ? ob_sqlite_begin_read(store, error)
+						      : ob_sqlite_begin_write(store, error);
 	if (code != OB_OK)
 		return code;
 	ob_buf_init(&settling.tries, OB_TRIES_TEXT_MAX);
-	do {
-		code = settle_part(&settling, settle, &from, error);
-	} while (code == OB_OK && from < settle->outcome_count);
+	code = ob_sqlite_end(store, settle_write(&settling, settle, error), error);
 	ob_buf_free(&settling.tries);
-	return code;
+	if (code != OB_OK)
+		return code;
+	OB_CRASH_POINT("C7");
+	ob_reading_settled(&store->reading, settle->through);
+	store->known.said.position = store->reading.settled.log;
+	for (uint32_t i = 0; i < settle->outcome_count; i++)
+		if (!ob_outcome_is_of_log(&settle->outcomes[i]))
+			ob_map_remove(&store->handed, (uint64_t)settle->outcomes[i].position);
+	return OB_OK;
 }

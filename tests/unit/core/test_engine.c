@@ -297,6 +297,48 @@ test_quota_of_a_key(void **state)
 	world_expect(w, "fetch\nsubmit a1/2\nsettle 4 unpark:1/1 behind:5 dead:6\n");
 }
 
+/* The store takes so much at once: the rest follows at once, in the same order, and sent ones are free. */
+static void
+test_a_settle_is_as_large_as_the_store_takes(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.settle_count_max = 2;
+	w->acquired.parked_rows = 3;
+	w->acquired.lane_count = 1;
+	w->lanes[0] = (struct ob_parked_lane){.lane = 'z', .rows = 3};
+	world_start(w);
+	world_fetched(w, "a1! b2 c3! *z4/1 *z5 *z6");
+	world_receipt(w, "b2", OB_FATE_SENT);
+	world_expect(w, "fetch\nsubmit b2 z4/2\n");
+	/* Those that go back with the head write nothing, and stay with it. */
+	world_receipt(w, "z4", OB_FATE_RETRY);
+	world_expect(w, "settle 2 repark:4/2+2000 back:5 back:6 dead:1\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "settle 3 dead:3\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "");
+}
+
+/* And of bytes; one that is larger goes alone. */
+static void
+test_a_settle_has_as_many_bytes_as_the_store_takes(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->config.settle_bytes_max = 650;
+	world_start(w);
+	world_fetched(w, "a1! b2! c3! d4!");
+	world_wait(w, 100);
+	world_expect(w, "fetch\nsettle 2 dead:1 dead:2\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "settle 4 dead:3 dead:4\n");
+}
+
 /* A count that a replay may have made too high kills nothing; nor does a recipient that is down. */
 static void
 test_quota_of_a_key_is_looked_at_again(void **state)
@@ -356,6 +398,8 @@ main(void)
 	    STORY(test_a_run_goes_back_behind_a_dead_head),
 	    STORY(test_quota_of_a_key),
 	    STORY(test_quota_of_a_key_is_looked_at_again),
+	    STORY(test_a_settle_is_as_large_as_the_store_takes),
+	    STORY(test_a_settle_has_as_many_bytes_as_the_store_takes),
 	    cmocka_unit_test(test_config),
 	};
 

@@ -214,8 +214,8 @@ struct ob_relay_stats {
 	char text[96];
 	int64_t state_since_ms; /* ago */
 	/* Counts since start. */
-	uint64_t fetched, sent, retried, rejected, unknown, parked, unparked, scheduled, dead,
-	    settles;
+	uint64_t retried; /* tries of what had been tried before, whatever came of either */
+	uint64_t fetched, sent, rejected, unknown, parked, unparked, scheduled, dead, settles;
 	uint64_t late_receipts, store_errors, reconnects, trimmed;
 	/* At present. */
 	uint64_t window_rows, window_bytes, in_flight, parked_rows, scheduled_rows, dead_rows;

@@ -62,6 +62,7 @@ struct entry {
 	uint8_t try_count;
 	bool parked;    /* handed out from the parked table */
 	bool scheduled; /* deliver_after: holds no lane */
+	bool tried;     /* before; not all tries are counted in `attempts` */
 	bool too_large; /* is dead at its turn */
 	bool listed;    /* `link` is in a list */
 };

@@ -264,6 +264,7 @@ static void
 entry_sent(struct ob_engine *engine, struct entry *entry, bool probe)
 {
 	engine->stats.sent++;
+	engine->stats.retried += entry->tried;
 	if (entry->parked) {
 		ob_parked_end(engine, entry, END_SENT);
 	} else {
@@ -275,10 +276,19 @@ entry_sent(struct ob_engine *engine, struct entry *entry, bool probe)
 	ob_recipient_sent(engine, probe);
 }
 
+/* It was tried, and was not sent. */
+static void
+entry_tried(struct ob_engine *engine, struct entry *entry)
+{
+	engine->stats.retried += entry->tried;
+	entry->tried = true;
+}
+
 static void
 entry_down(struct ob_engine *engine, struct entry *entry, const struct ob_receipt *receipt,
 	   bool probe)
 {
+	entry_tried(engine, entry);
 	engine->stats.down_receipts++;
 	if (ob_recipient_down(engine, entry, receipt, probe)) {
 		engine->stats.charged_downs++;
@@ -294,11 +304,10 @@ entry_failed(struct ob_engine *engine, struct entry *entry, const struct ob_rece
 {
 	enum blame blame;
 
+	entry_tried(engine, entry);
 	if (receipt->fate == OB_FATE_REJECT)
 		engine->stats.rejected++;
-	else if (receipt->fate == OB_FATE_RETRY)
-		engine->stats.retried++;
-	else
+	else if (receipt->fate != OB_FATE_RETRY)
 		engine->stats.unknown++;
 	if (receipt->fate == OB_FATE_UNKNOWN && (engine->session.cancelled || engine->abandoned)) {
 		if (probe)

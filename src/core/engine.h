@@ -215,7 +215,8 @@ struct ob_actions {
 
 /* Counts since ob_engine_new; they only rise but those named `_now`. */
 struct ob_engine_stats {
-	uint64_t fetched, sent, retried, rejected, unknown, down_receipts, charged_downs;
+	uint64_t retried; /* tries of what had been tried before, whatever came of either */
+	uint64_t fetched, sent, rejected, unknown, down_receipts, charged_downs;
 	uint64_t parked, unparked, scheduled, dead, settles, settles_refused;
 	uint64_t late_receipts; /* for deliveries that were given up: counted, never guessed from */
 	uint64_t window_rows_now, window_bytes_now, in_flight_now, parked_rows_now, parked_keys_now,

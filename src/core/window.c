@@ -124,6 +124,7 @@ parked_row_add(struct ob_engine *engine, const struct ob_row *row, uint16_t batc
 	entry_init(engine, entry, row, batch);
 	entry->slot = window->ring_size + (uint32_t)(entry - window->pool);
 	entry->parked = true;
+	entry->tried = row->attempts > 0;
 	ob_recipient_recall_suspect(engine, entry);
 	if (row->lane != 0) {
 		struct parked *parked = ob_parked_find(engine, row->lane);

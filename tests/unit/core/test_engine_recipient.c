@@ -293,6 +293,28 @@ test_age_and_attempts(void **state)
 	world_expect(w, "fetch\nsubmit a2/2 b3\nsettle 3 dead:2/2\n");
 }
 
+/* Every try after the first counts, whatever came of the one before; what was given back was not tried. */
+static void
+test_every_further_try_counts(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 b2 c3 d4");
+	world_receipt(w, "a1", OB_FATE_RETRY);
+	world_receipt(w, "b2", OB_FATE_UNKNOWN);
+	world_receipt(w, "d4", OB_FATE_RETURNED);
+	assert_int_equal(world_stats(w).retried, 0);
+	world_wait(w, 1000);
+	world_receipt(w, "a1 b2 d4", OB_FATE_SENT);
+	assert_int_equal(world_stats(w).retried, 2);
+	world_receipt(w, "c3", OB_FATE_DOWN);
+	world_wait(w, 500);
+	world_receipt(w, "c3", OB_FATE_DOWN);
+	assert_int_equal(world_stats(w).retried, 3);
+	world_fetched(w, "");
+}
+
 /* What was down when another relay took over may be well long since. */
 static void
 test_who_stood_by_asks_anew(void **state)
@@ -457,6 +479,7 @@ main(void)
 	    STORY(test_blocked_until_somebody_says_it_is_mended),
 	    STORY(test_limits_change),
 	    STORY(test_age_and_attempts),
+	    STORY(test_every_further_try_counts),
 	    STORY(test_who_stood_by_asks_anew),
 	    STORY(test_one_key_does_not_pour_into_the_dead),
 	    STORY(test_few_keys_do_not_pour_into_the_dead),

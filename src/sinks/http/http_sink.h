@@ -82,6 +82,7 @@ struct http_request {
 	size_t body_given; /* builds with crash points alone */
 	struct ob_buf signature;
 	struct curl_slist nodes[OB_FIELDS_MAX + 2];
+	unsigned sends; /* how often it has gone out */
 	/* the answer */
 	char answer[HTTP_ANSWER_MAX];
 	size_t answer_kept;

@@ -19,6 +19,9 @@
 #include "rfc3339.h"
 #include "text.h"
 
+/* How often a request goes out within one try. */
+#define SENDS_MAX 2
+
 struct http_done *
 http_done_put(struct http_sink *http, const struct http_item *item, enum ob_fate fate, bool reached,
 	      const struct ob_reason *reason)
@@ -152,6 +155,12 @@ outcome_of(struct http_request *request, CURLcode result, struct http_outcome *o
 		ob_reason_set_code(reason, outcome->code, "http");
 		reason_of_answer(reason, request, status);
 		return;
+	}
+	if (result == CURLE_ABORTED_BY_CALLBACK) {
+		result = CURLE_GOT_NOTHING;
+		snprintf(request->problem, sizeof(request->problem),
+			 "closed %d connections, one after the other, without an answer",
+			 SENDS_MAX);
 	}
 	curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &sent);
 	curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_errno);
@@ -385,6 +394,42 @@ request_fail(struct http_request *request, enum ob_fate fate, const char *code, 
 	request_release(request);
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075000
+
+/*
+ * A connection that was kept open may be closed just as a request goes out on it, so libcurl sends a request again by itself that
+ * got no byte of an answer there. But what crashes its recipient looks the same, and libcurl would go on through all the connections
+ * that it keeps: five times, before anybody hears of it.
+ */
+static int
+on_send(void *context, char *to, char *from, int to_port, int from_port)
+{
+	struct http_request *request = context;
+
+	(void)to;
+	(void)from;
+	(void)to_port;
+	(void)from_port;
+	return request->sends++ < SENDS_MAX ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+static void
+limit_sends(struct http_request *request)
+{
+	curl_easy_setopt(request->easy, CURLOPT_PREREQFUNCTION, on_send);
+	curl_easy_setopt(request->easy, CURLOPT_PREREQDATA, request);
+}
+
+#else
+
+static void
+limit_sends(struct http_request *request)
+{
+	(void)request;
+}
+
+#endif
+
 #ifdef OB_CRASH_POINTS
 
 /* In builds for tests the body goes out in two halves, so that the process can die between them. */
@@ -464,6 +509,7 @@ http_request_start(struct http_request *request, struct ob_bytes webhook_id)
 	request->is_cut = false;
 	request->retry_after[0] = '\0';
 	request->problem[0] = '\0';
+	request->sends = 0;
 	set_body(request);
 	curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->nodes);
 	code = curl_multi_add_handle(http->loop.multi, request->easy);
@@ -510,6 +556,7 @@ http_request_open(struct http_sink *http, struct http_request *request, struct o
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->problem);
+	limit_sends(request);
 	http_setup_easy(http, easy);
 	http_loop_setup_easy(http, easy);
 	ob_list_push_back(&http->idle, &request->link);

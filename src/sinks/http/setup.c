@@ -313,6 +313,9 @@ setup_limits(const struct http_options *options, CURL *easy)
 		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
 				 (long)((options->low_speed_time_ms + 999) / 1000));
 	}
+	/* libcurl would keep an address for a minute, also one at which nobody is any more. Connections are kept, so names are
+	   seldom asked for. */
+	curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);

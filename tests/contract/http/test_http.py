@@ -7,9 +7,10 @@ import email.utils
 import gzip
 import socket
 import sys
+import threading
 import time
 
-from misbehave import Driver, Server, answer, answers, case, is_it, program, read_request, run_cases, secret_file, sends, until
+from misbehave import DEADLINE_S, Driver, Server, answer, answers, case, is_it, program, read_request, run_cases, secret_file, sends, until
 
 
 # ---- what each status means
@@ -320,6 +321,37 @@ def a_connection_that_was_closed_while_idle():
     driver.close()
     server.close()
     assert [r.get("webhook-id") for r in server.requests] == [f"m{i}" for i in range(5)]
+
+
+@case
+def what_a_kept_connection_loses_is_sent_once_more():
+    # As many connections are kept as there are messages; then each one that gets a request closes.
+    together, answering = threading.Barrier(4), threading.Event()
+    answering.set()
+
+    def behave(server, connection, _):
+        kept = b""
+        while True:
+            request, kept = read_request(connection, kept)
+            if request is None:
+                return
+            server.requests.append(request)
+            if not answering.is_set():
+                return
+            together.wait(DEADLINE_S)
+            connection.sendall(answer(204))
+    server = Server(behave)
+    driver = Driver(program(), server.url(), "connections=4")
+    for i in range(4):
+        driver.send(id=f"m{i}")
+    assert [r.fate for r in driver.wait()] == ["sent"] * 4 and server.connections == 4
+    answering.clear()
+    receipt = driver.one(id="poison")
+    is_it(receipt, "down", "connection_lost", reached=True)
+    assert "without an answer" in receipt.text, receipt
+    driver.close()
+    server.close()
+    assert [r.get("webhook-id") for r in server.requests[4:]] == ["poison"] * 2
 
 
 @case

@@ -103,7 +103,9 @@ way_fail(const struct sqlite_store *store, int number, struct ob_error *error)
 
 	for (const char *at = strchr(store->path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
 		snprintf(part, sizeof(part), "%.*s", (int)(at - store->path), store->path);
-		if (stat(part, &st) != 0 && errno == ENOENT) {
+		if (stat(part, &st) != 0) {
+			if (errno != ENOENT)
+				break;
 			directory_of(store->path, directory);
 			return ob_error_set(
 			    error, OB_NOT_FOUND,
@@ -126,7 +128,8 @@ fail_absent(const struct sqlite_store *store, bool create, bool *is_new, struct 
 	char directory[PATH_MAX];
 	struct stat st;
 
-	if (lstat(store->path, &st) == 0)
+	/* Anything but a link was made by another process since we looked, which is making the same database. */
+	if (lstat(store->path, &st) == 0 && S_ISLNK(st.st_mode))
 		return ob_error_set(
 		    error, OB_NOT_FOUND,
 		    "%s: this is a link to a file that is not there: mend or remove it",

@@ -445,10 +445,22 @@ world_listing(struct world *world, unsigned i, const struct ob_selection *select
 	return text;
 }
 
+/* The store's texts are gone after the call, so they are copied; those of one call stand until the next. */
 static void
 stats_keep(void *context, const struct ob_subscription_stats *stats)
 {
-	*(struct ob_subscription_stats *)context = *stats;
+	static char texts[8][OB_REASON_TEXT_MAX];
+	struct ob_subscription_stats *kept = context;
+	const char **const fields[8] = {&kept->name,  &kept->topics,    &kept->sink,
+					&kept->owner, &kept->state,     &kept->code,
+					&kept->text,  &kept->blocked_by};
+
+	*kept = *stats;
+	kept->shard = NULL;
+	for (int i = 0; i < 8; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "%s", *fields[i] == NULL ? "" : *fields[i]);
+		*fields[i] = texts[i];
+	}
 }
 
 struct ob_subscription_stats

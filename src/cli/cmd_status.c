@@ -128,7 +128,9 @@ advise(const struct status *status, const struct ob_subscription_stats *it, stru
 		ob_buf_append_text(why, "paused by a person");
 		MEND("resume", status->url, it->name);
 	} else if (!it->held && (it->pending || it->parked_rows > 0)) {
-		ob_buf_append_text(why, "messages wait and no relay runs this subscription");
+		ob_buf_appendf(why, "messages wait and %s",
+			       it->blocked_by[0] != '\0' ? it->blocked_by
+							 : "no relay runs this subscription");
 		if (it->dead_rows > 0 && it->parked_rows > 0)
 			ob_buf_append_text(
 			    why, ", or a dead one holds them (hold-key): see outbox dead list");

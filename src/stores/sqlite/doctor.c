@@ -143,8 +143,11 @@ examine_lock(struct examination *e)
 		ob_sqlite_end(e->store, OB_BUSY, NULL);
 		return;
 	}
-	find(e, code == OB_BUSY ? OB_FINDING_WARN : OB_FINDING_FAIL, "no_write_lock",
-	     "look for a program that keeps a write transaction open", "%s", error.text);
+	if (code == OB_BUSY)
+		find(e, OB_FINDING_WARN, "no_write_lock",
+		     "look for a program that keeps a write transaction open", "%s", error.text);
+	else
+		find(e, OB_FINDING_FAIL, "not_writable", NULL, "%s", error.text);
 }
 
 static void
@@ -167,7 +170,7 @@ examine_subscription(void *context, const struct ob_subscription_stats *stats)
 		     stats->text);
 	} else if (!stats->held && stats->pending) {
 		find(e, OB_FINDING_WARN, "no_relay", "start its relay",
-		     "subscription %s has messages waiting and no relay runs it", stats->name);
+		     "subscription %s has messages waiting and %s", stats->name, stats->blocked_by);
 	}
 	if (stats->dead_rows > 0) {
 		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);

@@ -1,4 +1,5 @@
 /* What `status` shows. Nothing here scans the log: bounds come from its ends, counts from indexes. */
+#include <stdio.h>
 #include <string.h>
 
 #include "arena.h"
@@ -17,6 +18,8 @@ struct stats_row {
 	struct ob_arena texts;
 	struct ob_mark checkpoint;
 	int64_t replay_end, log_end, now_ms;
+	const char *lost_owner; /* whose lease ran out; "": it was given up */
+	int64_t lost_at_ms;
 };
 
 /* A copy of a column that lives until the next row. */
@@ -60,6 +63,8 @@ row_read(struct stats_row *row, sqlite3_stmt *statement)
 	row->now_ms = sqlite3_column_int64(statement, 16);
 	left = sqlite3_column_int64(statement, 6) - row->now_ms;
 	stats->held = *(const char *)sqlite3_column_text(statement, 17) != '\0' && left > 0;
+	row->lost_at_ms = sqlite3_column_int64(statement, 6);
+	row->lost_owner = row->lost_at_ms > 0 ? row_text(row, statement, 5) : "";
 	stats->owner = stats->held ? row_text(row, statement, 5) : "";
 	stats->lease_left_ms = stats->held ? left : 0;
 	stats->state = stats->held ? row_text(row, statement, 7) : "";
@@ -145,18 +150,36 @@ row_pending(struct sqlite_store *store, struct stats_row *row, struct ob_error *
 	return code;
 }
 
+/* A relay that ended properly gave its lease up; another may live and be kept from writing. */
+static const char *
+row_no_relay(struct stats_row *row)
+{
+	char since[OB_RFC3339_SIZE], text[OB_OWNER_NAME_MAX + 160];
+	const char *copy;
+
+	if (*row->lost_owner == '\0')
+		return "no relay runs this subscription";
+	ob_rfc3339_format(since, row->lost_at_ms * 1000);
+	snprintf(text, sizeof(text),
+		 "the lease of its relay, %s, ran out at %s: it was killed, or cannot write into "
+		 "this database (its log tells)",
+		 row->lost_owner, since);
+	copy = ob_arena_copy(&row->texts, text, strlen(text));
+	return copy == NULL ? "" : copy;
+}
+
 static void
 row_blocked_by(struct stats_row *row)
 {
 	struct ob_subscription_stats *stats = &row->stats;
 
 	stats->blocked_by = "";
-	if (stats->paused && stats->pending_max > 0)
-		stats->blocked_by = "paused by a person: outbox resume";
-	else if (!stats->held && *stats->state != '\0')
+	if (!stats->held && *stats->state != '\0')
 		stats->blocked_by = "its relay refuses this database: outbox adopt";
+	else if (stats->paused && stats->pending_max > 0)
+		stats->blocked_by = "paused by a person: outbox resume";
 	else if (!stats->held && stats->pending_max > 0)
-		stats->blocked_by = "no relay runs this subscription";
+		stats->blocked_by = row_no_relay(row);
 }
 
 static int

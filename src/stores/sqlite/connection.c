@@ -258,11 +258,24 @@ ob_sqlite_reconnect(struct sqlite_store *store, struct ob_error *error)
 {
 	int code;
 
-	ob_sqlite_forget(store);
+	if (store->in_doubt)
+		ob_sqlite_forget(store);
 	connection_close(store);
 	code = connection_open(store, false, error);
-	store->in_doubt = code != OB_OK;
+	store->is_stale = code != OB_OK;
+	store->in_doubt = store->in_doubt && store->is_stale;
 	return code;
+}
+
+int
+ob_sqlite_connection_look(const struct sqlite_store *store, struct ob_error *error)
+{
+	if (store->in_doubt)
+		return ob_error_set(error, OB_AGAIN, "%s: the lease must be taken again",
+				    store->name);
+	if (store->is_stale)
+		return ob_error_set(error, OB_DENIED, "%s: it must be opened anew", store->name);
+	return OB_OK;
 }
 
 /* Errors of the connection or of the file beneath it, after which SQLite's own word is not enough. */
@@ -302,6 +315,8 @@ ob_sqlite_fail(struct sqlite_store *store, int rc, const char *what, struct ob_e
 		if (rc == SQLITE_READONLY_DBMOVED)
 			return ob_error_set(error, OB_FOREIGN, "%s: the file was moved or removed",
 					    store->name);
+		/* A file that might not be written when it was opened stays so for this connection. */
+		store->is_stale = true;
 		code = ob_sqlite_path_explain(store, rc, OB_DENIED, what, error);
 		if (code != OB_OK)
 			return code;

@@ -329,9 +329,9 @@ acquire_prepare(struct sqlite_store *store, const struct ob_lease_request *reque
 		ob_text_copy(store->subscription, sizeof(store->subscription),
 			     request->subscription);
 	}
-	if (!store->in_doubt && store->db != NULL)
+	if (!store->in_doubt)
 		(void)ob_sqlite_file_look(store, NULL);
-	if (store->in_doubt || store->db == NULL)
+	if (store->in_doubt || store->is_stale)
 		code = ob_sqlite_reconnect(store, error);
 	return code == OB_OK ? ob_sqlite_schema_check(store, error) : code;
 }
@@ -381,7 +381,8 @@ ob_sqlite_acquire(struct ob_store *base, const struct ob_lease_request *request,
 	}
 	if (code != OB_OK || !acquired->held) {
 		store->lease = before;
-		if (code != OB_BUSY)
+		/* What could not be written now, for want of room or of a right, leaves everything as it was. */
+		if (code == OB_OK || code == OB_FOREIGN)
 			ob_sqlite_forget(store);
 		acquired->held = false;
 		return code;
@@ -467,11 +468,12 @@ ob_sqlite_fence(struct sqlite_store *store, int64_t *now_ms, struct ob_error *er
 int
 ob_sqlite_lease_look(struct sqlite_store *store, struct ob_error *error)
 {
-	if (store->in_doubt) {
+	int code = ob_sqlite_connection_look(store, error);
+
+	if (code == OB_AGAIN)
 		ob_sqlite_forget(store);
-		return ob_error_set(error, OB_AGAIN, "%s: the lease must be taken again",
-				    store->name);
-	}
+	if (code != OB_OK)
+		return code;
 	if (!store->acquired)
 		return ob_error_set(error, OB_STALE, "%s: the lease is not held", store->name);
 	return ob_sqlite_file_look(store, error);
@@ -535,7 +537,7 @@ ob_sqlite_release(struct ob_store *base, struct ob_error *error)
 	sqlite3_stmt *statement;
 	int code;
 
-	if (!store->acquired || store->in_doubt || store->db == NULL)
+	if (!store->acquired || store->in_doubt || store->is_stale)
 		return OB_OK;
 	code = ob_sqlite_prepare_text(
 	    store,

@@ -116,6 +116,8 @@ struct sqlite_store {
 	bool wal;                                       /* journal_mode of the database */
 	bool utf16;
 	bool in_doubt; /* an error after which only a new connection can be believed */
+	bool
+	    is_stale; /* only a new connection can write, but nothing of what we know is in doubt */
 	struct sqlite_known known;
 	const char *refuses; /* why only a person can let us go on; NULL: we may */
 	int64_t refuses_since_us;
@@ -163,6 +165,9 @@ int ob_sqlite_open(struct ob_store *base, const struct ob_store_config *config,
 void ob_sqlite_close(struct ob_store *base);
 /* Closes and opens the connection anew, after an error that left it in doubt. */
 int ob_sqlite_reconnect(struct sqlite_store *store, struct ob_error *error);
+
+/* OB_AGAIN or OB_DENIED when only acquire can go on, which connects anew. */
+int ob_sqlite_connection_look(const struct sqlite_store *store, struct ob_error *error);
 
 /* Reads the journal mode, which others may change. */
 int ob_sqlite_read_mode(struct sqlite_store *store, struct ob_error *error);

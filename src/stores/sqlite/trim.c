@@ -181,11 +181,11 @@ ob_sqlite_trim(struct ob_store *base, uint64_t *rows, bool *again, struct ob_err
 
 	*rows = 0;
 	*again = false;
-	if (store->db == NULL || store->in_doubt)
-		return ob_error_set(error, OB_AGAIN, "%s: the connection is in doubt", store->name);
 	if (store->trim_rows == 0)
 		store->trim_rows = TRIM_ROWS_MAX / 8;
-	code = ob_sqlite_file_look(store, error);
+	code = ob_sqlite_connection_look(store, error);
+	if (code == OB_OK)
+		code = ob_sqlite_file_look(store, error);
 	if (code == OB_OK)
 		code = trim_pauses(store, &pauses, error);
 	*again = pauses;

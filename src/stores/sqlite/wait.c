@@ -225,9 +225,9 @@ wait_for_commit(struct sqlite_store *store, int64_t until_us, struct ob_error *e
 		bool changed = false, again;
 		int code;
 
-		if (store->db == NULL || store->in_doubt)
-			return ob_error_set(error, OB_AGAIN, "%s: the connection is in doubt",
-					    store->name);
+		code = ob_sqlite_connection_look(store, error);
+		if (code != OB_OK)
+			return code;
 		code = version_changed(store, &changed, error);
 		if (code == OB_BUSY)
 			code = OB_OK;

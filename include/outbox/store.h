@@ -33,8 +33,8 @@
  *
  * - `subscribe` fixes the common position, at or behind everything that any shard has read, and raises the epochs. No
  *   fetch goes past it from then on. Another `subscribe` before the end changes only the number to come.
- * - A shard has ended once its checkpoint is at the common position and no replay is left to it. It goes on to be run
- *   for its parked rows.
+ * - A shard has ended once its checkpoint is at the common position and no replay is left to it. It must be run to come
+ *   there, also when it has no rows before it, and goes on to be run for its parked rows.
  * - Once all have ended they are `ending`: acquire gives none to anybody who does not hold it, while renew, settle,
  *   fetch and release serve its owner as ever. A replay that a person asks for now makes them go on.
  * - When they are ending and no lease is live any more, the next acquire, join or subscribe makes the new shards in one

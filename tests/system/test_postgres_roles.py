@@ -16,7 +16,7 @@ from commands import arrived, outbox, refused  # noqa: E402
 
 DENIED = "42501"
 ROLES = ("owner", "app", "relay", "monitor")
-TABLES = ("subscription", "checkpoint", "opening", "lease", "parked", "dead")
+TABLES = ("subscription", "checkpoint", "opening", "lease", "member", "parked", "dead")
 
 # A statement, and the roles that may run it: o(wner), a(pp), r(elay), m(onitor). All others must be told that they may not.
 RULES = [
@@ -60,6 +60,8 @@ RULES = [
     ("SELECT name, topics, sink FROM outbox.subscription", "orm"),
     ("SELECT * FROM outbox.checkpoint", "orm"),
     ("SELECT * FROM outbox.lease", "orm"),
+    ("SELECT * FROM outbox.member", "orm"),
+    ("SELECT outbox.shard_of('k', gen_random_uuid(), 4)", "orm"),
     ("SELECT * FROM outbox.migration", "orm"),
     ("SELECT last_value FROM outbox.message_seq_seq", "orm"),
     # Changing what was written.

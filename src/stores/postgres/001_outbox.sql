@@ -106,8 +106,34 @@ CREATE TABLE {schema}.subscription (
     hold_key boolean NOT NULL,
     paused boolean NOT NULL DEFAULT false,
     shards integer NOT NULL DEFAULT 1,
+    shards_next integer NOT NULL DEFAULT 0,
+    common pg_snapshot,
+    common_q bigint,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+-- While the number of shards is being changed, shards_next is the number to come, and common, with the number common_q that
+-- was drawn before it, the point at which all present shards end and the next ones begin.
+
+-- The relays that are ready to run shards of a subscription. `member` is random, `beat` rises each time one says so.
+CREATE TABLE {schema}.member (
+    subscription text NOT NULL,
+    member bigint NOT NULL,
+    owner text NOT NULL,
+    beat bigint NOT NULL DEFAULT 0,
+    live_ms bigint NOT NULL,
+    expires_at timestamptz NOT NULL,
+    joined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (subscription, member)
+) WITH (fillfactor = 50);
+
+-- Which of so many shards a message belongs to: by its key, by its id when it has none. FROZEN: parked and dead rows are kept by
+-- it, and shards have read by it. To change it, change the number of shards of each subscription in the same transaction.
+CREATE FUNCTION {schema}.shard_of(key text, id uuid, shards integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ((CASE WHEN key IS NULL THEN pg_catalog.uuid_hash_extended(id, 0)
+             ELSE pg_catalog.hashtextextended(key COLLATE pg_catalog."C", 0) END
+             OPERATOR(pg_catalog.&) 9223372036854775807) OPERATOR(pg_catalog.%) shards)::pg_catalog.int4
+$$;
 
 -- How far a subscription's shard has come. Everything visible in snapshot s1 is settled: delivered, parked or dead. The
 -- interval that is being settled is what s2 sees and s1 does not; of it everything up to number `at` is settled. q1 and q2
@@ -151,6 +177,7 @@ CREATE TABLE {schema}.lease (
     holder text NOT NULL DEFAULT '',
     beat bigint NOT NULL DEFAULT 0,
     owner text NOT NULL DEFAULT '',
+    member bigint NOT NULL DEFAULT 0,
     lease_ms bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL DEFAULT 'epoch',
     state text NOT NULL DEFAULT '',
@@ -397,14 +424,16 @@ BEGIN
         GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO outbox_relay;
         GRANT SELECT ON SEQUENCE {schema}.message_seq_seq TO outbox_relay;
         GRANT INSERT, UPDATE, DELETE ON {schema}.subscription, {schema}.checkpoint, {schema}.opening, {schema}.lease,
-              {schema}.parked, {schema}.dead TO outbox_relay;
+              {schema}.member, {schema}.parked, {schema}.dead TO outbox_relay;
         GRANT EXECUTE ON FUNCTION {schema}.is_needed(integer), {schema}.empty(integer, interval),
-            {schema}.turn(interval, bigint), {schema}.stamp_anew() TO outbox_relay;
+            {schema}.turn(interval, bigint), {schema}.stamp_anew(), {schema}.shard_of(text, uuid, integer)
+            TO outbox_relay;
     END IF;
     IF {roles} AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_monitor') THEN
         GRANT USAGE ON SCHEMA {schema} TO outbox_monitor;
-        GRANT SELECT ON {schema}.migration, {schema}.subscription, {schema}.checkpoint, {schema}.opening, {schema}.lease
-              TO outbox_monitor;
+        GRANT SELECT ON {schema}.migration, {schema}.subscription, {schema}.checkpoint, {schema}.opening, {schema}.lease,
+              {schema}.member TO outbox_monitor;
+        GRANT EXECUTE ON FUNCTION {schema}.shard_of(text, uuid, integer) TO outbox_monitor;
         -- Of messages only what tells them apart: no payload, no headers.
         GRANT SELECT (xid, id, topic, partition_key, type, content_type, deliver_after, created_at, seq)
               ON {schema}.message TO outbox_monitor;

@@ -367,11 +367,12 @@ change_replay(struct changing *c, struct ob_error *error)
 		    schema, (long long)from - 1, schema, name, schema, (long long)from);
 	ob_postgres_sql(
 	    c->store,
-	    "SELECT count(*) FROM %s.checkpoint AS c JOIN %s.message AS m ON m.seq >= %lld"
-	    " AND (pg_visible_in_snapshot(m.xid, c.s1) OR"
+	    "SELECT count(*) FROM %s.checkpoint AS c JOIN %s.subscription AS s ON s.name = c.subscription"
+	    " JOIN %s.message AS m ON m.seq >= %lld AND (pg_visible_in_snapshot(m.xid, c.s1) OR"
 	    " (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)))"
-	    " WHERE c.subscription = '%s' AND c.shard = 0;",
-	    schema, schema, (long long)from, name);
+	    " WHERE c.subscription = '%s' AND (s.shards = 1"
+	    " OR c.shard = %s.shard_of(m.partition_key, m.id, s.shards));",
+	    schema, schema, schema, (long long)from, name, schema);
 	code = number_ask(c, 0, &count, error);
 	c->count = (uint64_t)count;
 	return code;
@@ -387,7 +388,8 @@ adopted_append(struct changing *c, const char *column)
 }
 
 /*
- * Says that this very database is meant, and where to go on in it. First the rows get ids of here; then, in another transaction, a
+ * Says that this very database is meant, and where to go on in it. A change of the number of shards that was under way there is
+ * forgotten: its point means nothing here. First the rows get ids of here; then, in another transaction, a
  * point is made whose snapshot sees all of them. From the beginning: nothing is settled. From now: everything is. From an
  * id: what stands before it.
  */
@@ -445,6 +447,10 @@ change_adopt(struct changing *c, struct ob_error *error)
 	ob_postgres_sql(store, ";UPDATE %s.lease SET holder = '', owner = '', expires_at = 'epoch'",
 			schema);
 	adopted_append(c, "subscription");
+	ob_postgres_sql(
+	    store, ";UPDATE %s.subscription SET shards_next = 0, common = NULL, common_q = NULL",
+	    schema);
+	adopted_append(c, "name");
 	ob_postgres_sql(store, ";SELECT count(*) FROM %s.subscription", schema);
 	adopted_append(c, "name");
 	ob_postgres_sql(store, ";");

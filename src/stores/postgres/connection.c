@@ -384,6 +384,8 @@ ob_postgres_close(struct ob_store *base)
 	free(store->waiting);
 	free(store->lease.opened);
 	free(store->matches);
+	free(store->common);
+	free(store->watch);
 	free(store->replay_s1);
 	free(store->replay_s2);
 	free(store->schema);

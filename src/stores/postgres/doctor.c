@@ -164,12 +164,13 @@ examine_rights(struct examination *e, struct ob_error *error)
 	    "SELECT t.name, t.wanted FROM (VALUES ('message', 'SELECT'), ('message_0', 'SELECT'),"
 	    " ('subscription', 'SELECT, INSERT, UPDATE, DELETE'),"
 	    " ('checkpoint', 'SELECT, INSERT, UPDATE, DELETE'), ('opening', 'SELECT, INSERT, UPDATE, DELETE'),"
-	    " ('lease', 'SELECT, INSERT, UPDATE, DELETE'), ('parked', 'SELECT, INSERT, UPDATE, DELETE'),"
+	    " ('lease', 'SELECT, INSERT, UPDATE, DELETE'), ('member', 'SELECT, INSERT, UPDATE, DELETE'),"
+	    " ('parked', 'SELECT, INSERT, UPDATE, DELETE'),"
 	    " ('dead', 'SELECT, INSERT, UPDATE, DELETE')) AS t (name, wanted)"
 	    " WHERE EXISTS (SELECT FROM unnest(string_to_array(t.wanted, ', ')) AS one (wanted)"
 	    " WHERE NOT has_table_privilege('%s.' || t.name, one.wanted));"
 	    "SELECT f.name FROM (VALUES ('empty(integer, interval)'), ('turn(interval, bigint)'),"
-	    " ('is_needed(integer)'), ('stamp_anew()')) AS f (name)"
+	    " ('is_needed(integer)'), ('stamp_anew()'), ('shard_of(text, uuid, integer)')) AS f (name)"
 	    " WHERE NOT has_function_privilege('%s.' || f.name, 'EXECUTE');",
 	    schema, schema);
 	code = ob_postgres_commit(e->store, "doctor", &answers, error);

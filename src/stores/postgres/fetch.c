@@ -9,6 +9,8 @@
  * even if all have it they fit; of a larger one only the size comes, and the next page asks for it. What the page is
  * too small for is thrown away row by row, so that memory never holds more than the batch and one row.
  *
+ * A shard's rows are chosen by the server; what it does not give is passed with the rows around it.
+ *
  * The planner is told to use the indexes: what it knows of a partition is of the rows that were there an hour ago.
  */
 #include <inttypes.h>
@@ -270,19 +272,21 @@ interval_append(struct log_read *read, struct range range)
 	ob_postgres_sql(store,
 			"(SELECT * FROM %s.message_%u AS m WHERE m.seq > %lld AND m.seq <= %lld"
 			" AND (m.xid >= '%" PRIu64
-			"') IS TRUE AND pg_visible_in_snapshot(m.xid, '%s')"
-			" ORDER BY m.seq LIMIT %u)",
+			"') IS TRUE AND pg_visible_in_snapshot(m.xid, '%s')",
 			store->schema, range.partition, (long long)above, (long long)range.to,
-			from->snapshot.xmax, to->snapshot.text, read->limit);
+			from->snapshot.xmax, to->snapshot.text);
+	ob_postgres_shard_append(store, store->shards, store->shard);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u)", read->limit);
 	if (store->members.size <= strlen("{}"))
 		return;
 	ob_postgres_sql(
 	    store,
 	    " UNION ALL (SELECT m.* FROM unnest('%s'::xid8[]) AS late (xid), LATERAL (SELECT *"
-	    " FROM %s.message_%u AS m WHERE m.xid = late.xid AND m.seq > %lld AND m.seq <= %lld"
-	    " ORDER BY m.seq LIMIT %u) AS m)",
+	    " FROM %s.message_%u AS m WHERE m.xid = late.xid AND m.seq > %lld AND m.seq <= %lld",
 	    ob_buf_text(&store->members), store->schema, range.partition, (long long)range.from,
-	    (long long)range.to, read->limit);
+	    (long long)range.to);
+	ob_postgres_shard_append(store, store->shards, store->shard);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u) AS m)", read->limit);
 }
 
 static void
@@ -299,7 +303,9 @@ replay_append(struct log_read *read, struct range range)
 		ob_postgres_sql(store,
 				" OR (m.seq <= %lld AND pg_visible_in_snapshot(m.xid, '%s'))",
 				(long long)store->replay_cut, store->replay_s2);
-	ob_postgres_sql(store, ") ORDER BY m.seq LIMIT %u", read->limit);
+	ob_postgres_sql(store, ")");
+	ob_postgres_shard_append(store, store->shards, store->shard);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u", read->limit);
 }
 
 /* Something of what was opened is not read yet. */
@@ -391,7 +397,7 @@ page_read(struct log_read *read, struct ob_error *error)
 static int
 interval_next(struct postgres_store *store, bool *opened, struct ob_error *error)
 {
-	bool found = store->known_new, guarded = true;
+	bool found = store->known_new && !ob_postgres_at_common(store), guarded = true;
 	int code = OB_OK;
 
 	*opened = false;

@@ -53,6 +53,9 @@
  *	the snapshot only checked  on a promoted standby the settle has then written a snapshot that means nothing there
  *	after the settle
  *
+ * Shards (shards.c) read the same points and take their own rows. While their number is being changed, the next interval ends at
+ * the point that all of them end at, which was made in the same way; then there is none.
+ *
  * An idle relay writes nothing: it looks. Something can have come into no interval yet only from a transaction that was in
  * progress at the newest point and has ended since, or from one with a number above its q. The look asks for last value and
  * snapshot, which touches no table; only where they allow for something new are the indexes asked.
@@ -67,6 +70,8 @@
 
 /* Numbers that were drawn, and yet nothing is to be seen of them: then a new point makes looks cheap again. */
 #define DRAWN_MANY 10000
+/* The same when the others' rows must be told from ours by their keys. */
+#define DRAWN_MANY_OF_SHARDS 2000
 
 int
 ob_postgres_waiting_reset(struct postgres_store *store, struct ob_error *error)
@@ -98,11 +103,12 @@ ob_postgres_opening_begin(struct postgres_store *store)
 			store->schema);
 }
 
+/* A point that was opened: the answer with its row, a number that was drawn before it, one at or above all that it sees, and a
+   transaction of our own between, if that is known. */
 static int
-opening_take(struct postgres_store *store, const struct postgres_answers *answers,
-	     struct ob_error *error)
+opening_take(struct postgres_store *store, const PGresult *opened, int64_t q, int64_t high,
+	     uint64_t own, struct ob_error *error)
 {
-	const PGresult *opened = answers->items[2];
 	struct postgres_snapshot snapshot;
 	uint64_t number = ob_postgres_points_last(&store->points)->number + 1;
 	char *copy;
@@ -120,12 +126,55 @@ opening_take(struct postgres_store *store, const struct postgres_answers *answer
 	store->lease.opened = copy;
 	ob_text_copy(store->lease.opening_at, sizeof(store->lease.opening_at),
 		     ob_postgres_text(opened, 0, 0));
-	OB_CHECK(ob_postgres_points_add(&store->points, &snapshot, number,
-					ob_postgres_number(answers->items[0], 0, 0, 0),
-					ob_postgres_number(answers->items[3], 0, 0, 0),
-					(uint64_t)ob_postgres_number(answers->items[1], 0, 0, 0)));
+	OB_CHECK(ob_postgres_points_add(&store->points, &snapshot, number, q, high, own));
 	store->known_new = store->fruitful = false;
 	return ob_postgres_waiting_reset(store, error);
+}
+
+static void
+opening_append(struct postgres_store *store, const char *snapshot)
+{
+	ob_postgres_write_append(store);
+	ob_postgres_sql(store,
+			"UPDATE %s.opening AS o SET snapshot = %s"
+			" WHERE o.ctid = '%s' AND o.subscription = '%s' AND o.shard = %u"
+			" AND o.epoch = %lld AND o.snapshot::text = '%s'"
+			" RETURNING o.ctid, o.snapshot::text;COMMIT;"
+			"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;"
+			"SELECT coalesce(pg_sequence_last_value('%s.message_seq_seq'), 0);",
+			store->schema, snapshot, store->lease.opening_at, store->subscription,
+			store->shard, (long long)store->lease.epoch, store->lease.opened,
+			store->schema);
+}
+
+/* The interval that ends where all shards end. */
+static int
+common_open(struct postgres_store *store, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	char *literal;
+	int code;
+
+	ob_buf_reset(&store->sql);
+	literal = PQescapeLiteral(store->conn, store->common, strlen(store->common));
+	if (literal == NULL)
+		return ob_postgres_no_memory(store, error);
+	opening_append(store, literal);
+	PQfreemem(literal);
+	code = ob_postgres_commit(store, "open the last interval", &answers, error);
+	if (code != OB_OK)
+		return code;
+	code = opening_take(store, answers.items[0], store->common_q,
+			    ob_postgres_number(answers.items[1], 0, 0, 0), 0, error);
+	ob_postgres_answers_free(&answers);
+	return code;
+}
+
+bool
+ob_postgres_at_common(const struct postgres_store *store)
+{
+	return *store->common != '\0' &&
+	       strcmp(ob_postgres_points_last(&store->points)->snapshot.text, store->common) == 0;
 }
 
 int
@@ -134,24 +183,20 @@ ob_postgres_interval_open(struct postgres_store *store, struct ob_error *error)
 	struct postgres_answers answers = {0};
 	int code;
 
+	if (*store->common != '\0')
+		return common_open(store, error);
+
 	/* Two transactions and a look, in one message. */
 	ob_buf_reset(&store->sql);
 	ob_postgres_opening_begin(store);
 	ob_postgres_sql(store, "COMMIT;");
-	ob_postgres_write_append(store);
-	ob_postgres_sql(store,
-			"UPDATE %s.opening AS o SET snapshot = pg_current_snapshot()"
-			" WHERE o.ctid = '%s' AND o.subscription = '%s' AND o.shard = %u"
-			" AND o.epoch = %lld AND o.snapshot::text = '%s'"
-			" RETURNING o.ctid, o.snapshot::text;COMMIT;"
-			"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;"
-			"SELECT coalesce(pg_sequence_last_value('%s.message_seq_seq'), 0);",
-			store->schema, store->lease.opening_at, store->subscription, store->shard,
-			(long long)store->lease.epoch, store->lease.opened, store->schema);
+	opening_append(store, "pg_current_snapshot()");
 	code = ob_postgres_commit(store, "open an interval", &answers, error);
 	if (code != OB_OK)
 		return code;
-	code = opening_take(store, &answers, error);
+	code = opening_take(store, answers.items[2], ob_postgres_number(answers.items[0], 0, 0, 0),
+			    ob_postgres_number(answers.items[3], 0, 0, 0),
+			    (uint64_t)ob_postgres_number(answers.items[1], 0, 0, 0), error);
 	ob_postgres_answers_free(&answers);
 	return code;
 }
@@ -195,13 +240,17 @@ look_closely(struct postgres_store *store, size_t left, bool *found, struct ob_e
 	int code;
 
 	ob_postgres_begin_read(store);
-	ob_postgres_sql(store, "SELECT EXISTS (SELECT FROM %s.message WHERE xid = ANY ('{",
+	ob_postgres_sql(store, "SELECT EXISTS (SELECT FROM %s.message AS m WHERE m.xid = ANY ('{",
 			store->schema);
 	for (size_t i = left; i < store->waiting_count; i++)
 		ob_postgres_sql(store, "%s%" PRIu64, i > left ? "," : "", store->waiting[i]);
+	ob_postgres_sql(store, "}')");
+	ob_postgres_shard_append(store, store->shards, store->shard);
 	ob_postgres_sql(store,
-			"}')) OR EXISTS (SELECT FROM %s.message WHERE xid >= '%" PRIu64 "');",
+			") OR EXISTS (SELECT FROM %s.message AS m WHERE m.xid >= '%" PRIu64 "'",
 			store->schema, last->snapshot.xmax);
+	ob_postgres_shard_append(store, store->shards, store->shard);
+	ob_postgres_sql(store, ");");
 	code = ob_postgres_commit(store, "look", &answers, error);
 	if (code != OB_OK)
 		return code;
@@ -218,13 +267,18 @@ look_judge(struct postgres_store *store, int64_t value, const struct postgres_sn
 	   bool *found, struct ob_error *error)
 {
 	const struct postgres_point *last = ob_postgres_points_last(&store->points);
-	size_t left = waiting_part(store, now);
-	bool drawn = value > last->q && younger_ended(&last->snapshot, now);
+	size_t left;
+	bool drawn;
 
-	*found = false;
+	*found = *store->common != '\0' && !ob_postgres_at_common(store);
+	if (*store->common != '\0')
+		return OB_OK;
+	left = waiting_part(store, now);
+	drawn = value > last->q && younger_ended(&last->snapshot, now);
 	if (left == store->waiting_count && !drawn)
 		return OB_OK;
-	*found = store->fruitful || value - last->q > DRAWN_MANY;
+	*found = store->fruitful ||
+		 value - last->q > (store->shards > 1 ? DRAWN_MANY_OF_SHARDS : DRAWN_MANY);
 	return *found ? OB_OK : look_closely(store, left, found, error);
 }
 

@@ -16,7 +16,7 @@
  * Whether it is the database of before at all, and not a copy of it loaded elsewhere, is told at acquire by the system's
  * identifier and the database's oid.
  *
- * The order of locks is checkpoint, opening, lease.
+ * The order of locks is subscription, checkpoint, opening, lease.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +51,10 @@ random_hex(struct postgres_store *store, char *out, size_t size)
 /* ---- acquire: what is there ---- */
 
 struct lease_row {
-	const PGresult *result;
+	const PGresult *result; /* of the shard, NULL if there is none of this number */
+	const PGresult *whole;  /* of the subscription */
 	struct postgres_answers answers;
+	bool ending; /* every shard has come to the common point */
 	int64_t epoch, beat, lease_beat, lease_ms, left_ms;
 	const char *holder, *owner, *s1, *s2, *opened;
 	struct ob_mark mark; /* of the first interval, number 0 */
@@ -73,10 +75,6 @@ enum {
 	ROW_REPLAY_END,
 	ROW_REPLAY_HIGH,
 	ROW_IS_HERE,
-	ROW_PAUSED,
-	ROW_ORDER_BY,
-	ROW_TOPICS,
-	ROW_SHARDS,
 	ROW_HOLDER,
 	ROW_LEASE_BEAT,
 	ROW_OWNER,
@@ -86,6 +84,49 @@ enum {
 	ROW_OPENED,
 };
 
+enum {
+	WHOLE_PAUSED,
+	WHOLE_ORDER_BY,
+	WHOLE_TOPICS,
+	WHOLE_SHARDS,
+	WHOLE_SHARDS_NEXT,
+	WHOLE_COMMON,
+	WHOLE_COMMON_Q,
+};
+
+/*
+ * The subscription's row is locked, and read, by a statement before: a change that is being made must be seen with the epoch
+ * that it raises, and a row that is only joined is read as it was when the statement began.
+ */
+static void
+lease_read_append(struct postgres_store *store, const struct ob_lease_request *request)
+{
+	ob_postgres_begin_write(store);
+	ob_postgres_sql(
+	    store,
+	    "SELECT paused, order_by, topics, shards, shards_next, common::text, common_q"
+	    " FROM %s.subscription WHERE name = ",
+	    store->schema);
+	ob_postgres_literal(store, request->subscription);
+	ob_postgres_sql(
+	    store,
+	    " FOR SHARE;SELECT c.ctid, c.epoch, c.beat, c.s1::text, c.q1, c.s2::text, c.q2, c.at, c.replay_s1::text,"
+	    " c.replay_s2::text, c.replay_at, c.replay_end, c.replay_high,"
+	    " c.system_identifier = i.system_identifier AND c.database_oid ="
+	    " (SELECT oid FROM pg_database WHERE datname = current_database()),"
+	    " l.holder, l.beat, l.owner, l.lease_ms,"
+	    " (extract(epoch FROM l.expires_at - clock_timestamp()) * 1000)::bigint,"
+	    " o.ctid, o.snapshot::text"
+	    " FROM %s.checkpoint AS c JOIN %s.opening AS o USING (subscription, shard)"
+	    " JOIN %s.lease AS l USING (subscription, shard), pg_control_system() AS i"
+	    " WHERE c.subscription = ",
+	    store->schema, store->schema, store->schema);
+	ob_postgres_literal(store, request->subscription);
+	ob_postgres_sql(store, " AND c.shard = %u FOR NO KEY UPDATE OF c, o, l;SELECT ",
+			request->shard);
+	ob_postgres_ending_append(store, request->subscription);
+}
+
 static int
 lease_read(struct postgres_store *store, const struct ob_lease_request *request,
 	   struct lease_row *row, struct ob_error *error)
@@ -93,32 +134,21 @@ lease_read(struct postgres_store *store, const struct ob_lease_request *request,
 	const PGresult *result;
 	int code;
 
-	ob_postgres_begin_write(store);
-	ob_postgres_sql(
-	    store,
-	    "SELECT c.ctid, c.epoch, c.beat, c.s1::text, c.q1, c.s2::text, c.q2, c.at, c.replay_s1::text,"
-	    " c.replay_s2::text, c.replay_at, c.replay_end, c.replay_high,"
-	    " c.system_identifier = i.system_identifier AND c.database_oid ="
-	    " (SELECT oid FROM pg_database WHERE datname = current_database()),"
-	    " s.paused, s.order_by, s.topics, s.shards, l.holder, l.beat, l.owner, l.lease_ms,"
-	    " (extract(epoch FROM l.expires_at - clock_timestamp()) * 1000)::bigint,"
-	    " o.ctid, o.snapshot::text"
-	    " FROM %s.checkpoint AS c JOIN %s.opening AS o USING (subscription, shard)"
-	    " JOIN %s.lease AS l USING (subscription, shard)"
-	    " JOIN %s.subscription AS s ON s.name = c.subscription,"
-	    " pg_control_system() AS i"
-	    " WHERE c.subscription = '%s' AND c.shard = %u FOR NO KEY UPDATE OF c, o, l",
-	    store->schema, store->schema, store->schema, store->schema, request->subscription,
-	    request->shard);
+	lease_read_append(store, request);
 	code = ob_postgres_run(store, "acquire", &row->answers, error);
 	if (code != OB_OK)
 		return code;
-	result = row->result = row->answers.items[0];
-	if (PQntuples(result) == 0)
+	row->whole = row->answers.items[0];
+	result = row->answers.items[1];
+	if (PQntuples(row->whole) == 0)
 		return ob_error_set(
 		    error, OB_NOT_FOUND,
 		    "%s: there is no subscription '%s' any more; a relay that is started makes it",
 		    store->name, request->subscription);
+	row->ending = ob_postgres_bool(row->answers.items[2], 0, 0);
+	if (PQntuples(result) == 0)
+		return OB_OK;
+	row->result = result;
 	if (!ob_postgres_bool(result, 0, ROW_IS_HERE))
 		return ob_error_set(
 		    error, OB_FOREIGN,
@@ -186,6 +216,7 @@ take_append(struct postgres_store *store, const struct ob_lease_request *request
 			"UPDATE %s.lease SET holder = '%s', beat = beat + 1, owner = ", schema,
 			store->lease.holder);
 	ob_postgres_literal(store, request->owner == NULL ? "" : request->owner);
+	ob_postgres_sql(store, ", member = %lld", (long long)request->member);
 	ob_postgres_sql(store,
 			", lease_ms = %lld, expires_at = clock_timestamp() + interval '%lld ms',"
 			" state = '', code = '', text = '', state_since = clock_timestamp()"
@@ -291,8 +322,9 @@ lease_keep(struct postgres_store *store, const struct ob_lease_request *request,
 
 	ob_text_copy(store->subscription, sizeof(store->subscription), request->subscription);
 	store->shard = request->shard;
-	store->shards = (uint32_t)ob_postgres_number(row->result, 0, ROW_SHARDS, 1);
-	store->order_by = (enum ob_order_by)ob_postgres_number(row->result, 0, ROW_ORDER_BY, 0);
+	store->shards = (uint32_t)ob_postgres_number(row->whole, 0, WHOLE_SHARDS, 1);
+	store->order_by = (enum ob_order_by)ob_postgres_number(row->whole, 0, WHOLE_ORDER_BY, 0);
+	store->common_q = ob_postgres_number(row->whole, 0, WHOLE_COMMON_Q, 0);
 	store->lease.epoch = (int64_t)acquired->epoch;
 	store->lease.lease_ms = request->lease_ms;
 	store->lease.beat = row->beat;
@@ -300,11 +332,12 @@ lease_keep(struct postgres_store *store, const struct ob_lease_request *request,
 		     ob_postgres_text(taken->items[0], 0, 0));
 	ob_text_copy(store->lease.opening_at, sizeof(store->lease.opening_at),
 		     ob_postgres_text(taken->items[1], 0, 0));
-	if (!text_set(&store->lease.opened, row->opened))
+	if (!text_set(&store->lease.opened, row->opened) ||
+	    !text_set(&store->common, ob_postgres_text(row->whole, 0, WHOLE_COMMON)))
 		return ob_postgres_no_memory(store, error);
 	code = replay_load(store, row, error);
 	if (code == OB_OK)
-		code = matches_make(store, ob_postgres_text(row->result, 0, ROW_TOPICS), error);
+		code = matches_make(store, ob_postgres_text(row->whole, 0, WHOLE_TOPICS), error);
 	if (code != OB_OK)
 		return code;
 	ob_map_clear(&store->handed);
@@ -332,7 +365,7 @@ lease_take(struct postgres_store *store, const struct ob_lease_request *request,
 	if (!acquired->goes_on)
 		random_hex(store, store->lease.holder, sizeof(store->lease.holder));
 	acquired->epoch = (uint64_t)(acquired->goes_on ? row->epoch : row->epoch + 1);
-	acquired->paused = ob_postgres_bool(row->result, 0, ROW_PAUSED);
+	acquired->paused = ob_postgres_bool(row->whole, 0, WHOLE_PAUSED);
 	take_append(store, request, (int64_t)acquired->epoch);
 	code = ob_postgres_run(store, "acquire", &taken, error);
 	if (code == OB_OK) {
@@ -367,19 +400,26 @@ lease_goes_on(const struct postgres_store *store, const struct ob_lease_request 
 	       strcmp(row->opened, store->lease.opened) == 0;
 }
 
+/* `*ending`: it is nobody's, because the next shards are to be made first. */
 static int
 lease_acquire(struct postgres_store *store, const struct ob_lease_request *request,
-	      struct ob_acquired *acquired, struct ob_error *error)
+	      struct ob_acquired *acquired, bool *ending, struct ob_error *error)
 {
 	struct lease_row row = {0};
 	int code = lease_read(store, request, &row, error);
 
+	*ending = false;
 	if (code == OB_OK) {
+		acquired->shards = (uint32_t)ob_postgres_number(row.whole, 0, WHOLE_SHARDS, 1);
+		acquired->changing = ob_postgres_number(row.whole, 0, WHOLE_SHARDS_NEXT, 0) != 0;
+	}
+	if (code == OB_OK && row.result != NULL) {
 		acquired->goes_on = lease_goes_on(store, request, &row);
 		acquired->retry_in_ms = acquired->goes_on ? 0 : lease_left_ms(store, &row);
+		*ending = row.ending && !acquired->goes_on && acquired->retry_in_ms == 0;
 		if (acquired->retry_in_ms > 0)
 			ob_text_copy(acquired->owner, sizeof(acquired->owner), row.owner);
-		else
+		else if (!*ending)
 			code = lease_take(store, request, &row, acquired, error);
 	}
 	ob_postgres_answers_free(&row.answers);
@@ -391,6 +431,7 @@ ob_postgres_acquire(struct ob_store *base, const struct ob_lease_request *reques
 		    struct ob_acquired *acquired, struct ob_error *error)
 {
 	struct postgres_store *store = postgres_store_of(base);
+	bool ending = false, followed = false;
 	int code = OB_OK;
 
 	*acquired = (struct ob_acquired){0};
@@ -401,161 +442,18 @@ ob_postgres_acquire(struct ob_store *base, const struct ob_lease_request *reques
 	if (code == OB_OK)
 		code = ob_postgres_schema_check(store, error);
 	if (code == OB_OK)
-		code = lease_acquire(store, request, acquired, error);
+		code = lease_acquire(store, request, acquired, &ending, error);
+	if (code == OB_OK && ending)
+		code =
+		    ob_postgres_shards_follow(store, request->subscription, NULL, &followed, error);
+	if (code == OB_OK && followed) {
+		*acquired = (struct ob_acquired){0};
+		code = lease_acquire(store, request, acquired, &ending, error);
+	}
 	if (code != OB_OK || !acquired->held) {
 		if (code != OB_BUSY)
 			ob_postgres_forget(store);
 		acquired->held = acquired->goes_on = false;
 	}
-	return code;
-}
-
-/* ---- while it is held ---- */
-
-void
-ob_postgres_guard(struct postgres_store *store)
-{
-	const struct postgres_lease *lease = &store->lease;
-
-	ob_postgres_sql(
-	    store,
-	    "c.ctid = '%s' AND c.subscription = '%s' AND c.shard = %u AND c.epoch = %lld"
-	    " AND c.beat = %lld AND EXISTS (SELECT FROM %s.opening AS o WHERE o.ctid = '%s'"
-	    " AND o.subscription = '%s' AND o.shard = %u AND o.snapshot::text = '%s')",
-	    lease->checkpoint_at, store->subscription, store->shard, (long long)lease->epoch,
-	    (long long)lease->beat, store->schema, lease->opening_at, store->subscription,
-	    store->shard, lease->opened);
-}
-
-static int
-unguarded_because(struct postgres_store *store, const PGresult *row, struct ob_error *error)
-{
-	struct postgres_lease *lease = &store->lease;
-	int64_t epoch = ob_postgres_number(row, 0, 1, 0);
-
-	if (PQntuples(row) > 0 && strcmp(ob_postgres_text(row, 0, 5), lease->holder) != 0 &&
-	    epoch > lease->epoch) {
-		ob_postgres_forget(store);
-		return ob_error_set(error, OB_STALE, "%s: another relay runs subscription '%s' now",
-				    store->name, store->subscription);
-	}
-	if (PQntuples(row) == 0 || epoch < lease->epoch ||
-	    strcmp(ob_postgres_text(row, 0, 5), lease->holder) != 0 ||
-	    ob_postgres_number(row, 0, 2, 0) != lease->beat ||
-	    strcmp(ob_postgres_text(row, 0, 4), lease->opened) != 0) {
-		ob_postgres_forget(store);
-		return ob_error_set(
-		    error, OB_AGAIN,
-		    "%s: the server is not where it was: a standby took over, or it was restored",
-		    store->name);
-	}
-	if (epoch > lease->epoch)
-		return ob_error_set(error, OB_CHANGED,
-				    "%s: subscription '%s' was changed by a person", store->name,
-				    store->subscription);
-	ob_text_copy(lease->checkpoint_at, sizeof(lease->checkpoint_at),
-		     ob_postgres_text(row, 0, 0));
-	ob_text_copy(lease->opening_at, sizeof(lease->opening_at), ob_postgres_text(row, 0, 3));
-	return ob_error_set(error, OB_BUSY, "%s: the checkpoint's row was moved", store->name);
-}
-
-int
-ob_postgres_unguarded(struct postgres_store *store, struct ob_error *error)
-{
-	struct postgres_answers answers = {0};
-	int code;
-
-	ob_postgres_begin_read(store);
-	ob_postgres_sql(store,
-			"SELECT c.ctid, c.epoch, c.beat, o.ctid, o.snapshot::text, l.holder"
-			" FROM %s.checkpoint AS c JOIN %s.opening AS o USING (subscription, shard)"
-			" JOIN %s.lease AS l USING (subscription, shard)"
-			" WHERE c.subscription = '%s' AND c.shard = %u;",
-			store->schema, store->schema, store->schema, store->subscription,
-			store->shard);
-	code = ob_postgres_commit(store, "read the lease", &answers, error);
-	if (code != OB_OK)
-		return code;
-	code = unguarded_because(store, answers.items[0], error);
-	ob_postgres_answers_free(&answers);
-	return code;
-}
-
-int
-ob_postgres_lease_look(struct postgres_store *store, struct ob_error *error)
-{
-	if (store->in_doubt || store->conn == NULL) {
-		ob_postgres_forget(store);
-		return ob_error_set(error, OB_AGAIN, "%s: the lease must be taken again",
-				    store->name);
-	}
-	if (!store->acquired)
-		return ob_error_set(error, OB_STALE, "%s: the lease is not held", store->name);
-	return OB_OK;
-}
-
-static void
-state_append(struct postgres_store *store, const struct ob_relay_state *state)
-{
-	ob_postgres_sql(store, ", state = ");
-	ob_postgres_literal(store, state->state == NULL ? "" : state->state);
-	ob_postgres_sql(store, ", code = ");
-	ob_postgres_literal(store, state->code == NULL ? "" : state->code);
-	ob_postgres_sql(store, ", text = ");
-	ob_postgres_literal(store, state->text == NULL ? "" : state->text);
-	ob_postgres_sql(store,
-			", state_since = clock_timestamp() - interval '%lld ms', delivered = %llu",
-			(long long)state->since_ms, (unsigned long long)state->delivered);
-}
-
-int
-ob_postgres_renew(struct ob_store *base, const struct ob_relay_state *state, struct ob_error *error)
-{
-	struct postgres_store *store = postgres_store_of(base);
-	struct postgres_answers answers = {0};
-	bool renewed;
-	int code = ob_postgres_lease_look(store, error);
-
-	if (code != OB_OK)
-		return code;
-	ob_postgres_begin_write(store);
-	ob_postgres_sql(store,
-			"UPDATE %s.lease AS l SET beat = l.beat + 1,"
-			" expires_at = clock_timestamp() + interval '%lld ms'",
-			store->schema, (long long)store->lease.lease_ms);
-	if (state != NULL)
-		state_append(store, state);
-	ob_postgres_sql(store,
-			" FROM %s.checkpoint AS c WHERE l.subscription = '%s' AND l.shard = %u"
-			" AND l.holder = '%s' AND ",
-			store->schema, store->subscription, store->shard, store->lease.holder);
-	ob_postgres_guard(store);
-	ob_postgres_sql(store, " RETURNING 1;");
-	code = ob_postgres_commit(store, "renew", &answers, error);
-	if (code != OB_OK)
-		return code;
-	OB_CRASH_POINT("C14");
-	renewed = PQntuples(answers.items[0]) > 0;
-	ob_postgres_answers_free(&answers);
-	return renewed ? OB_OK : ob_postgres_unguarded(store, error);
-}
-
-int
-ob_postgres_release(struct ob_store *base, struct ob_error *error)
-{
-	struct postgres_store *store = postgres_store_of(base);
-	int code;
-
-	if (!store->acquired || store->in_doubt || store->conn == NULL)
-		return OB_OK;
-	ob_postgres_begin_write(store);
-	ob_postgres_sql(
-	    store,
-	    "UPDATE %s.lease SET holder = '', owner = '', expires_at = 'epoch', state = '',"
-	    " code = '', text = '' WHERE subscription = '%s' AND shard = %u AND holder = '%s';",
-	    store->schema, store->subscription, store->shard, store->lease.holder);
-	code = ob_postgres_commit(store, "release", NULL, error);
-	if (code == OB_OK)
-		ob_postgres_forget(store);
 	return code;
 }

@@ -51,11 +51,14 @@ log_append(struct listing *l, size_t limit)
 	ob_postgres_sql(
 	    store,
 	    "SELECT m.seq, '', EXISTS (SELECT FROM %s.checkpoint) AND NOT EXISTS"
-	    " (SELECT FROM %s.checkpoint AS c WHERE NOT pg_visible_in_snapshot(m.xid, c.s1) AND"
+	    " (SELECT FROM %s.checkpoint AS c JOIN %s.subscription AS s ON s.name = c.subscription"
+	    " AND (s.shards = 1 OR c.shard = %s.shard_of(m.partition_key, m.id, s.shards))"
+	    " WHERE NOT pg_visible_in_snapshot(m.xid, c.s1) AND"
 	    " (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)) IS NOT TRUE), 0,"
 	    " " DUE("m.deliver_after") ", 0, '', '', '[]', " SIZE ", " AGE(
 		"m.created_at") " FROM (SELECT * FROM %s.message AS m WHERE m.seq > %lld",
-	    store->schema, store->schema, store->schema, (long long)l->selection->position_after);
+	    store->schema, store->schema, store->schema, store->schema, store->schema,
+	    (long long)l->selection->position_after);
 	ob_postgres_selection_append(store, l->selection, true);
 	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %zu) AS m ORDER BY m.seq;", limit);
 }

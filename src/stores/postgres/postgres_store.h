@@ -6,7 +6,10 @@
  *	schema.c        migrations
  *	schema_check.c  whether our tables are as they should be
  *	subscribe.c     making a subscription
- *	lease.c         acquire, renew, release, and the guard that every call passes
+ *	lease.c         acquire
+ *	held.c          the guard that every call of an owner passes, renew, release
+ *	crew.c          who else runs a subscription, and which shards
+ *	shards.c        changing the number of shards
  *	points.c        snapshots, and the points between which is read
  *	interval.c      opening intervals: the argument why nothing is lost or reordered stands there
  *	fetch.c         reading the log, page by page
@@ -79,9 +82,10 @@ struct postgres_store {
 	bool read_only;
 
 	PGconn *conn;
-	bool in_doubt;     /* an error after which only a new connection can be believed */
-	bool unconfirmed;  /* a COMMIT did not wait for the synchronous standby to the end */
-	struct ob_buf sql; /* the message that is being made */
+	bool in_doubt;       /* an error after which only a new connection can be believed */
+	int64_t patience_ms; /* more than the option timeout says; 0: no more */
+	bool unconfirmed;    /* a COMMIT did not wait for the synchronous standby to the end */
+	struct ob_buf sql;   /* the message that is being made */
 	struct ob_buf members;
 	int wake_fd;
 
@@ -98,6 +102,8 @@ struct postgres_store {
 	/* Where reading is. */
 	struct ob_reading reading;
 	struct postgres_points points;
+	char *common; /* the point at which the shards end, "" when none is set */
+	int64_t common_q;
 	char *replay_s1, *replay_s2; /* what a replay reads again; replay_s2 up to replay_cut */
 	int64_t replay_cut;
 	uint64_t begun;     /* the number of the interval whose late ones stand in `members` */
@@ -114,6 +120,8 @@ struct postgres_store {
 	struct postgres_snapshot seen;
 
 	int64_t trim_not_before_us;
+
+	struct postgres_watch *watch; /* of who joins */
 
 	/* Whose lease we wait for: a clock set back must not make it last for ever. */
 	char waited_holder[POSTGRES_HOLDER_SIZE];
@@ -155,6 +163,8 @@ int ob_postgres_run(struct postgres_store *store, const char *what,
 /* The same with COMMIT behind them. */
 int ob_postgres_commit(struct postgres_store *store, const char *what,
 		       struct postgres_answers *answers, struct ob_error *error);
+/* The next transaction that writes, and the messages until this is called again with 0, may take longer. */
+void ob_postgres_patience(struct postgres_store *store, int64_t ms);
 /* Ends a transaction that was left open, and keeps `code`. */
 int ob_postgres_rollback(struct postgres_store *store, int code);
 /* What libpq calls with each notice of the server. */
@@ -195,7 +205,7 @@ char *ob_postgres_schema_name(const struct postgres_options *options, struct ob_
 /* OB_SCHEMA, with what mends it, when our tables are not there, altered or newer. */
 int ob_postgres_schema_check(struct postgres_store *store, struct ob_error *error);
 
-/* ---- subscribe.c, lease.c ---- */
+/* ---- subscribe.c, lease.c, held.c ---- */
 
 int ob_postgres_subscribe(struct ob_store *base, const struct ob_subscription *subscription,
 			  struct ob_error *error);
@@ -216,12 +226,32 @@ int ob_postgres_unguarded(struct postgres_store *store, struct ob_error *error);
 /* Nothing that was fetched is valid any more. */
 void ob_postgres_forget(struct postgres_store *store);
 
+/* ---- crew.c, shards.c ---- */
+
+int ob_postgres_join(struct ob_store *base, const struct ob_member *member, struct ob_crew *crew,
+		     struct ob_error *error);
+int ob_postgres_leave(struct ob_store *base, const char *subscription, uint64_t member,
+		      struct ob_error *error);
+/* There are to be so many shards. */
+int ob_postgres_shards_change(struct postgres_store *store, const char *subscription,
+			      uint32_t shards, struct ob_error *error);
+/* Appends the condition that every shard has come to the common point. */
+void ob_postgres_ending_append(struct postgres_store *store, const char *subscription);
+/* Makes the next shards if the present ones have ended and nobody holds one. `dead`: the text of VALUES (holder, beat), ... of
+   leases that are not renewed any more, whatever the server's clock says; may be NULL. */
+int ob_postgres_shards_follow(struct postgres_store *store, const char *subscription,
+			      const char *dead, bool *followed, struct ob_error *error);
+/* Appends " AND ..." for the rows of one of so many shards in a table m. */
+void ob_postgres_shard_append(struct postgres_store *store, uint32_t shards, uint32_t shard);
+
 /* ---- interval.c ---- */
 
 /* Appends the first transaction of an opening to store->sql, and the beginning of the second; see there. */
 void ob_postgres_opening_begin(struct postgres_store *store);
 /* Opens an interval behind the newest point, durably. */
 int ob_postgres_interval_open(struct postgres_store *store, struct ob_error *error);
+/* The newest point is the one at which all shards end: there is no interval behind it. */
+bool ob_postgres_at_common(const struct postgres_store *store);
 /* Whether there is something that is in no interval yet. Writes nothing. `*guarded` false: unguarded. */
 int ob_postgres_look(struct postgres_store *store, bool *found, bool *guarded,
 		     struct ob_error *error);

@@ -233,6 +233,19 @@ results_receive(struct exchange *e, struct postgres_answers *answers)
 	}
 }
 
+static int64_t
+timeout_ms(const struct postgres_store *store)
+{
+	return store->patience_ms > store->options->timeout_ms ? store->patience_ms
+							       : store->options->timeout_ms;
+}
+
+void
+ob_postgres_patience(struct postgres_store *store, int64_t ms)
+{
+	store->patience_ms = ms;
+}
+
 static int
 message_run(struct postgres_store *store, const char *what, const char *sql,
 	    struct postgres_answers *answers, struct ob_error *error)
@@ -240,7 +253,7 @@ message_run(struct postgres_store *store, const char *what, const char *sql,
 	struct exchange e = {
 	    .store = store,
 	    .what = what,
-	    .until_us = now_us(store) + store->options->timeout_ms * 1000,
+	    .until_us = now_us(store) + timeout_ms(store) * 1000,
 	    .error = error,
 	};
 	int code = message_send(&e, sql);
@@ -317,7 +330,7 @@ ob_postgres_write_append(struct postgres_store *store)
 	    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 	    "SET LOCAL synchronous_commit = on;SET LOCAL lock_timeout = %d;"
 	    "SET LOCAL statement_timeout = %lld;SET LOCAL search_path = pg_catalog, pg_temp;",
-	    POSTGRES_LOCK_TIMEOUT_MS, (long long)store->options->timeout_ms);
+	    POSTGRES_LOCK_TIMEOUT_MS, (long long)timeout_ms(store));
 }
 
 void

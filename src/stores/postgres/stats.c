@@ -7,6 +7,7 @@
 
 #include "pattern.h"
 #include "postgres_store.h"
+#include "shard_stats.h"
 
 /* How far the messages that are waiting are counted; and how far the first of interest is looked for. */
 #define COUNT_ROWS 10000
@@ -14,10 +15,12 @@
 
 struct stats_read {
 	struct postgres_store *store;
-	const PGresult *list;
+	const PGresult *list; /* a row for each shard, those of a subscription together */
 	int row;
 	int64_t value; /* the sequence's last */
 	struct ob_subscription_stats stats;
+	struct ob_shard_stats shards[OB_SHARDS_MAX];
+	uint32_t count;
 };
 
 enum {
@@ -45,6 +48,11 @@ enum {
 	STAT_PARKED,
 	STAT_SCHEDULED,
 	STAT_KEYS,
+	STAT_SHARD,
+	STAT_SHARDS,
+	STAT_SHARDS_NEXT,
+	STAT_ENDED,
+	STAT_MEMBERS,
 };
 
 static int
@@ -61,24 +69,25 @@ list_ask(struct postgres_store *store, const char *subscription, struct postgres
 	    " l.state, l.code, l.text,"
 	    " (extract(epoch FROM clock_timestamp() - l.state_since) * 1000)::bigint,"
 	    " c.s1::text, c.q1, c.s2::text, c.at, c.replay_s1::text, c.replay_s2::text, c.replay_at,"
-	    " c.replay_end, c.replay_high, (SELECT count(*) FROM %s.dead WHERE subscription = s.name),"
-	    " p.parked, p.scheduled, p.keys",
-	    schema);
+	    " c.replay_end, c.replay_high, p.dead, p.parked, p.scheduled, p.keys, c.shard, s.shards,"
+	    " s.shards_next, c.s1::text = s.common::text AND c.s2 IS NULL AND c.replay_s1 IS NULL, p.members");
 	ob_postgres_sql(
 	    store,
-	    " FROM %s.subscription AS s JOIN %s.checkpoint AS c ON c.subscription = s.name AND c.shard = 0"
-	    " JOIN %s.lease AS l ON l.subscription = s.name AND l.shard = 0, LATERAL"
+	    " FROM %s.subscription AS s JOIN %s.checkpoint AS c ON c.subscription = s.name"
+	    " JOIN %s.lease AS l ON l.subscription = s.name AND l.shard = c.shard LEFT JOIN LATERAL"
 	    " (SELECT count(*) FILTER (WHERE NOT scheduled) AS parked,"
 	    " count(*) FILTER (WHERE scheduled) AS scheduled,"
-	    " count(DISTINCT lane) FILTER (WHERE NOT scheduled AND lane <> 0) AS keys"
-	    " FROM %s.parked WHERE subscription = s.name) AS p",
-	    schema, schema, schema, schema);
+	    " count(DISTINCT lane) FILTER (WHERE NOT scheduled AND lane <> 0) AS keys,"
+	    " (SELECT count(*) FROM %s.dead WHERE subscription = s.name) AS dead, (SELECT count(*) FROM"
+	    " %s.member WHERE subscription = s.name AND expires_at > clock_timestamp()) AS members"
+	    " FROM %s.parked WHERE subscription = s.name) AS p ON c.shard = 0",
+	    schema, schema, schema, schema, schema, schema);
 	if (subscription != NULL) {
 		ob_postgres_sql(store, " WHERE s.name = ");
 		ob_postgres_literal(store, subscription);
 	}
 	ob_postgres_sql(store,
-			" ORDER BY s.name;"
+			" ORDER BY s.name, c.shard;"
 			"SELECT coalesce(pg_sequence_last_value('%s.message_seq_seq'), 0);",
 			schema);
 	return ob_postgres_commit(store, "stats", answers, error);
@@ -96,17 +105,33 @@ number_of(const struct stats_read *read, int column)
 	return ob_postgres_number(read->list, read->row, column, 0);
 }
 
+/* What the subscription's first row says of all of it. */
 static void
-row_read(struct stats_read *read)
+first_read(struct stats_read *read)
 {
-	int64_t left_ms = number_of(read, STAT_LEFT_MS), since_ms = number_of(read, STAT_SINCE_MS);
-	bool held = left_ms > 0;
-
+	read->count = 0;
 	read->stats = (struct ob_subscription_stats){
 	    .name = text_of(read, STAT_NAME),
 	    .topics = text_of(read, STAT_TOPICS),
 	    .sink = text_of(read, STAT_SINK),
 	    .paused = ob_postgres_bool(read->list, read->row, STAT_PAUSED),
+	    .dead_rows = (uint64_t)number_of(read, STAT_DEAD),
+	    .parked_rows = (uint64_t)number_of(read, STAT_PARKED),
+	    .scheduled_rows = (uint64_t)number_of(read, STAT_SCHEDULED),
+	    .parked_keys = (uint64_t)number_of(read, STAT_KEYS),
+	    .shards_next = (uint32_t)number_of(read, STAT_SHARDS_NEXT),
+	    .members = (uint32_t)number_of(read, STAT_MEMBERS),
+	};
+}
+
+static void
+shard_read(struct stats_read *read)
+{
+	int64_t left_ms = number_of(read, STAT_LEFT_MS), since_ms = number_of(read, STAT_SINCE_MS);
+	struct ob_shard_stats *shard = &read->shards[read->count++];
+	bool held = left_ms > 0;
+
+	*shard = (struct ob_shard_stats){
 	    .held = held,
 	    .owner = held ? text_of(read, STAT_OWNER) : "",
 	    .lease_left_ms = held ? left_ms : 0,
@@ -114,18 +139,21 @@ row_read(struct stats_read *read)
 	    .state = held ? text_of(read, STAT_STATE) : "",
 	    .code = held ? text_of(read, STAT_CODE) : "",
 	    .text = held ? text_of(read, STAT_TEXT) : "",
-	    .dead_rows = (uint64_t)number_of(read, STAT_DEAD),
-	    .parked_rows = (uint64_t)number_of(read, STAT_PARKED),
-	    .scheduled_rows = (uint64_t)number_of(read, STAT_SCHEDULED),
-	    .parked_keys = (uint64_t)number_of(read, STAT_KEYS),
-	    .replaying = *text_of(read, STAT_REPLAY_S1) != '\0',
+	    .ended = ob_postgres_bool(read->list, read->row, STAT_ENDED),
 	};
-	if (*read->stats.state != '\0' && since_ms > 0)
-		read->stats.state_since_ms = since_ms;
+	if (*shard->state != '\0' && since_ms > 0)
+		shard->state_since_ms = since_ms;
+}
+
+static void
+own_append(struct stats_read *read)
+{
+	ob_postgres_shard_append(read->store, (uint32_t)number_of(read, STAT_SHARDS),
+				 (uint32_t)number_of(read, STAT_SHARD));
 }
 
 /*
- * Appends, as a table m, the rows that are not settled: those behind q1, or behind `at` within an interval, and those of the
+ * Appends, as a table m, the rows of the shard that are not settled: those behind q1, or behind `at` within an interval, and those of the
  * transactions that were in progress at s1. A few of later intervals with numbers below `at` are left out.
  */
 static int
@@ -140,15 +168,20 @@ waiting_append(struct stats_read *read, int rows, struct ob_error *error)
 		return ob_postgres_no_memory(store, error);
 	ob_postgres_sql(store,
 			"((SELECT * FROM %s.message AS m WHERE m.seq > %lld"
-			" AND NOT pg_visible_in_snapshot(m.xid, '%s') ORDER BY m.seq LIMIT %d)",
-			store->schema, (long long)(at > q1 ? at : q1), s1.text, rows);
-	if (s1.xip_count > 0)
+			" AND NOT pg_visible_in_snapshot(m.xid, '%s')",
+			store->schema, (long long)(at > q1 ? at : q1), s1.text);
+	own_append(read);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %d)", rows);
+	if (s1.xip_count > 0) {
 		ob_postgres_sql(
 		    store,
 		    " UNION ALL (SELECT m.* FROM pg_snapshot_xip('%s') AS late (xid), LATERAL"
 		    " (SELECT * FROM %s.message AS m WHERE m.xid = late.xid AND m.seq > %lld"
-		    " AND m.seq <= %lld ORDER BY m.seq LIMIT %d) AS m)",
-		    s1.text, store->schema, (long long)at, (long long)(at > q1 ? at : q1), rows);
+		    " AND m.seq <= %lld",
+		    s1.text, store->schema, (long long)at, (long long)(at > q1 ? at : q1));
+		own_append(read);
+		ob_postgres_sql(store, " ORDER BY m.seq LIMIT %d) AS m)", rows);
+	}
 	ob_postgres_sql(store, ") AS m");
 	ob_postgres_snapshot_free(&s1);
 	return OB_OK;
@@ -170,7 +203,9 @@ replay_append(struct stats_read *read)
 		ob_postgres_sql(store,
 				" OR (m.seq <= %lld AND pg_visible_in_snapshot(m.xid, '%s'))",
 				(long long)number_of(read, STAT_REPLAY_END), s2);
-	ob_postgres_sql(store, ") LIMIT %d) AS m;", COUNT_ROWS);
+	ob_postgres_sql(store, ")");
+	own_append(read);
+	ob_postgres_sql(store, " LIMIT %d) AS m;", COUNT_ROWS);
 }
 
 /* The first of interest, and its age. */
@@ -179,7 +214,7 @@ first_find(struct stats_read *read, const PGresult *rows)
 {
 	struct ob_subscription_stats *stats = &read->stats;
 
-	for (int i = 0; i < PQntuples(rows) && !stats->pending; i++) {
+	for (int i = 0; i < PQntuples(rows); i++) {
 		struct ob_bytes topic = {.data = PQgetvalue(rows, i, 0),
 					 .size = (size_t)PQgetlength(rows, i, 0)};
 		int64_t age_ms = ob_postgres_number(rows, i, 1, 0);
@@ -187,19 +222,29 @@ first_find(struct stats_read *read, const PGresult *rows)
 		if (!ob_pattern_match(stats->topics, topic))
 			continue;
 		stats->pending = true;
-		stats->oldest_age_ms = age_ms > 0 ? age_ms : 0;
+		if (age_ms > stats->oldest_age_ms)
+			stats->oldest_age_ms = age_ms;
+		return;
 	}
-	if (PQntuples(rows) == LOOK_ROWS || stats->replaying)
+	if (PQntuples(rows) == LOOK_ROWS)
 		stats->pending = true;
 }
 
+/* A count that was cut short gives way to a bound. */
+static uint64_t
+at_most(int64_t count, int64_t bound)
+{
+	return (uint64_t)(count >= COUNT_ROWS && bound > count ? bound : count);
+}
+
 static int
-row_waiting(struct stats_read *read, struct ob_error *error)
+shard_waiting(struct stats_read *read, struct ob_error *error)
 {
 	struct postgres_store *store = read->store;
 	struct ob_subscription_stats *stats = &read->stats;
+	bool replaying = *text_of(read, STAT_REPLAY_S1) != '\0';
+	int64_t at = number_of(read, STAT_AT), q1 = number_of(read, STAT_Q1);
 	struct postgres_answers answers = {0};
-	int64_t bound, at = number_of(read, STAT_AT), q1 = number_of(read, STAT_Q1), count;
 	int code;
 
 	ob_postgres_begin_read(store);
@@ -211,34 +256,53 @@ row_waiting(struct stats_read *read, struct ob_error *error)
 	if (code == OB_OK)
 		code = waiting_append(read, LOOK_ROWS, error);
 	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %d;", LOOK_ROWS);
-	if (stats->replaying)
+	if (replaying)
 		replay_append(read);
 	if (code == OB_OK)
 		code = ob_postgres_commit(store, "stats", &answers, error);
 	if (code != OB_OK)
 		return code;
-	count = ob_postgres_number(answers.items[0], 0, 0, 0);
-	bound = read->value - (at > q1 ? at : q1);
-	stats->pending_max = (uint64_t)(count >= COUNT_ROWS && bound > count ? bound : count);
+	stats->pending_max += at_most(ob_postgres_number(answers.items[0], 0, 0, 0),
+				      read->value - (at > q1 ? at : q1));
 	first_find(read, answers.items[1]);
-	if (stats->replaying) {
-		count = ob_postgres_number(answers.items[2], 0, 0, 0);
-		bound = number_of(read, STAT_REPLAY_HIGH) - number_of(read, STAT_REPLAY_AT);
+	if (replaying) {
+		stats->replaying = stats->pending = true;
 		stats->pending_max +=
-		    (uint64_t)(count >= COUNT_ROWS && bound > count ? bound : count);
+		    at_most(ob_postgres_number(answers.items[2], 0, 0, 0),
+			    number_of(read, STAT_REPLAY_HIGH) - number_of(read, STAT_REPLAY_AT));
 	}
 	ob_postgres_answers_free(&answers);
 	return OB_OK;
 }
 
 static void
-row_blocked_by(struct ob_subscription_stats *stats)
+stats_end(struct stats_read *read)
 {
+	struct ob_subscription_stats *stats = &read->stats;
+
+	ob_shard_stats_show(stats, read->shards, read->count);
 	stats->blocked_by = "";
 	if (stats->paused && stats->pending_max > 0)
 		stats->blocked_by = "paused by a person: outbox resume";
 	else if (!stats->held && stats->pending_max > 0)
-		stats->blocked_by = "no relay runs this subscription";
+		stats->blocked_by = read->count > 1 ? "no relay runs one of its shards"
+						    : "no relay runs this subscription";
+}
+
+/* The subscription whose rows begin here; goes on behind them. */
+static int
+subscription_read(struct stats_read *read, struct ob_error *error)
+{
+	int code = OB_OK;
+
+	first_read(read);
+	while (code == OB_OK && read->row < PQntuples(read->list) && read->count < OB_SHARDS_MAX &&
+	       strcmp(text_of(read, STAT_NAME), read->stats.name) == 0) {
+		shard_read(read);
+		code = shard_waiting(read, error);
+		read->row++;
+	}
+	return code;
 }
 
 int
@@ -259,12 +323,11 @@ ob_postgres_stats(struct ob_store *base, const char *subscription,
 	if (subscription != NULL && PQntuples(read.list) == 0)
 		code = ob_error_set(error, OB_NOT_FOUND, "%s: there is no subscription '%s'",
 				    read.store->name, subscription);
-	for (; read.row < PQntuples(read.list) && code == OB_OK; read.row++) {
-		row_read(&read);
-		code = row_waiting(&read, error);
+	while (code == OB_OK && read.row < PQntuples(read.list)) {
+		code = subscription_read(&read, error);
 		if (code != OB_OK)
 			break;
-		row_blocked_by(&read.stats);
+		stats_end(&read);
 		each(context, &read.stats);
 	}
 	ob_postgres_answers_free(&answers);

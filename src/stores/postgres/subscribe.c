@@ -14,6 +14,7 @@
 
 struct present {
 	bool there, same, order_changed;
+	bool ending; /* its shards, to be followed by others */
 };
 
 static int
@@ -28,13 +29,16 @@ subscription_read(struct postgres_store *store, const struct ob_subscription *su
 	ob_postgres_begin_read(store);
 	ob_postgres_sql(
 	    store,
-	    "SELECT topics, order_by, sink, hold_key, shards FROM %s.subscription WHERE name = '%s';",
+	    "SELECT topics, order_by, sink, hold_key FROM %s.subscription WHERE name = '%s';SELECT ",
 	    store->schema, subscription->name);
+	ob_postgres_ending_append(store, subscription->name);
+	ob_postgres_sql(store, ";");
 	code = ob_postgres_commit(store, "subscribe", &answers, error);
 	if (code != OB_OK)
 		return code;
 	row = answers.items[0];
-	*present = (struct present){.there = PQntuples(row) > 0};
+	*present = (struct present){.there = PQntuples(row) > 0,
+				    .ending = ob_postgres_bool(answers.items[1], 0, 0)};
 	if (present->there) {
 		present->order_changed =
 		    ob_postgres_number(row, 0, 1, 0) != (int64_t)subscription->order_by;
@@ -56,7 +60,7 @@ values_append(struct postgres_store *store, const struct ob_subscription *subscr
 	ob_postgres_sql(store, ", %s", subscription->hold_key ? "true" : "false");
 }
 
-/* Another relay may be making the same one: then its rows stay. */
+/* Another relay may be making the same one: then its rows stay, and these are none. */
 static int
 subscription_insert(struct postgres_store *store, const struct ob_subscription *subscription,
 		    struct ob_error *error)
@@ -80,23 +84,21 @@ subscription_insert(struct postgres_store *store, const struct ob_subscription *
 	ob_postgres_begin_write(store);
 	ob_postgres_sql(
 	    store,
-	    "INSERT INTO %s.subscription (name, topics, order_by, sink, hold_key, shards)"
+	    "WITH made AS (INSERT INTO %s.subscription (name, topics, order_by, sink, hold_key, shards)"
 	    " VALUES ('%s', ",
 	    store->schema, subscription->name);
 	values_append(store, subscription);
-	ob_postgres_sql(store, ", %u) ON CONFLICT DO NOTHING;", shards);
 	ob_postgres_sql(
 	    store,
-	    "WITH made AS (INSERT INTO %s.checkpoint (subscription, shard, s1, q1, system_identifier,"
-	    " database_oid) SELECT '%s', n, %s, %lld, (pg_control_system()).system_identifier,"
+	    ", %u) ON CONFLICT DO NOTHING RETURNING name, shards),"
+	    " points AS (INSERT INTO %s.checkpoint (subscription, shard, s1, q1, system_identifier,"
+	    " database_oid) SELECT made.name, n, %s, %lld, (pg_control_system()).system_identifier,"
 	    " (SELECT oid FROM pg_database WHERE datname = current_database())"
-	    " FROM generate_series(0, %u) AS n ON CONFLICT DO NOTHING RETURNING subscription, shard, s1)"
-	    " INSERT INTO %s.opening (subscription, shard, snapshot)"
-	    " SELECT subscription, shard, s1 FROM made ON CONFLICT DO NOTHING;"
-	    "INSERT INTO %s.lease (subscription, shard) SELECT '%s', n"
-	    " FROM generate_series(0, %u) AS n ON CONFLICT DO NOTHING;",
-	    store->schema, subscription->name, snapshot, (long long)drawn, shards - 1,
-	    store->schema, store->schema, subscription->name, shards - 1);
+	    " FROM made, generate_series(0, made.shards - 1) AS n RETURNING subscription, shard, s1),"
+	    " openings AS (INSERT INTO %s.opening (subscription, shard, snapshot)"
+	    " SELECT subscription, shard, s1 FROM points)"
+	    " INSERT INTO %s.lease (subscription, shard) SELECT subscription, shard FROM points;",
+	    shards, store->schema, snapshot, (long long)drawn, store->schema, store->schema);
 	return ob_postgres_commit(store, "subscribe", NULL, error);
 }
 
@@ -142,15 +144,23 @@ ob_postgres_subscribe(struct ob_store *base, const struct ob_subscription *subsc
 {
 	struct postgres_store *store = postgres_store_of(base);
 	struct present present;
-	int code = ob_subscription_check(subscription, "this release", 1, error);
+	bool followed;
+	int code = ob_subscription_check(subscription, "postgres", OB_SHARDS_MAX, error);
 
 	if (code == OB_OK)
 		code = ob_postgres_schema_check(store, error);
 	if (code == OB_OK)
 		code = subscription_read(store, subscription, &present, error);
-	if (code != OB_OK || present.same)
+	if (code != OB_OK)
 		return code;
 	if (!present.there)
-		return subscription_insert(store, subscription, error);
-	return subscription_update(store, subscription, present.order_changed, error);
+		code = subscription_insert(store, subscription, error);
+	else if (!present.same)
+		code = subscription_update(store, subscription, present.order_changed, error);
+	if (code == OB_OK && present.ending)
+		code = ob_postgres_shards_follow(store, subscription->name, NULL, &followed, error);
+	if (code == OB_OK && subscription->shards != 0)
+		code = ob_postgres_shards_change(store, subscription->name, subscription->shards,
+						 error);
+	return code;
 }

@@ -40,7 +40,8 @@ struct pg_result; /* PGresult */
  * Writes `count` messages in one round trip, all or none, in their order. Outside a transaction the call is one of its own.
  * Blocks until the server has answered. Texts are UTF-8 whatever the encoding of the connection; an id must be a UUID.
  *
- * Several messages are copied once into the statement; it may be some hundred megabytes long, but the server then needs a
+ * One message takes about as long as a plain INSERT that is sent the same way (90 µs on one machine), of a thousand each
+ * takes 5 µs. Several messages are copied once into the statement; it may be some hundred megabytes long, but the server then needs a
  * few times as much. `ids` takes `count` ids, in lower case, and may be NULL; it is undefined on failure.
  *
  * Returns OB_OK, or

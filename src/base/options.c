@@ -275,8 +275,9 @@ unknown_option(const struct ob_options *options, const char *name, struct ob_err
 		return ob_error_set(error, OB_CONFIG,
 				    "%s: there is no option \"%s\"; did you mean \"%s\"?",
 				    options->owner, name, nearest);
-	return ob_error_set(error, OB_CONFIG, "%s: there is no option \"%s\"", options->owner,
-			    name);
+	return ob_error_set(error, OB_CONFIG, "%s: there is no option \"%s\"%s%s", options->owner,
+			    name, options->shown_by != NULL ? "; see: " : "",
+			    options->shown_by != NULL ? options->shown_by : "");
 }
 
 int

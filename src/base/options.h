@@ -33,6 +33,8 @@ struct ob_options {
 	const struct ob_option *table;
 	void *values;
 	uint64_t given; /* bit i: row i was set by the user */
+	const char *
+	    shown_by; /* the command that lists them, for errors; NULL: none. To be set after begin */
 };
 
 /*

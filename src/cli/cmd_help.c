@@ -15,22 +15,28 @@ schemes_print(const char *const *schemes)
 static void
 stores_print(void)
 {
+	(void)fputs(
+	    "Databases by their URLs. An option is given as --store-option NAME=VALUE, as often as needed.\n",
+	    stdout);
 	for (const struct ob_store_ops *const *it = ob_registry_stores(); *it != NULL; it++) {
-		(void)fputs(it == ob_registry_stores() ? "" : "\n", stdout);
+		(void)putchar('\n');
 		schemes_print((*it)->schemes);
 		(void)printf("  %s\n", (*it)->help);
-		ob_help_options(stdout, "  --store-option", "  ", (*it)->options);
+		ob_help_options(stdout, "  Options", "  ", (*it)->options);
 	}
 }
 
 static void
 sinks_print(void)
 {
+	(void)fputs(
+	    "Recipients by their URLs. An option is given as --sink-option NAME=VALUE, as often as needed.\n",
+	    stdout);
 	for (const struct ob_sink_ops *const *it = ob_registry_sinks(); *it != NULL; it++) {
-		(void)fputs(it == ob_registry_sinks() ? "" : "\n", stdout);
+		(void)putchar('\n');
 		schemes_print((*it)->schemes);
 		(void)printf("  %s\n", (*it)->help);
-		ob_help_options(stdout, "  --sink-option", "  ", (*it)->options);
+		ob_help_options(stdout, "  Options", "  ", (*it)->options);
 	}
 }
 

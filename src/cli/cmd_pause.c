@@ -53,7 +53,7 @@ const struct ob_command ob_cmd_pause = {
     .usage = "DATABASE SUBSCRIPTION",
     .examples = "outbox pause sqlite:shop.db shipping",
     .notes =
-	"Takes effect on a running relay, and stays until it is resumed. Nothing is lost by it.",
+	"Takes effect on a running relay at once, and stays until it is resumed. Nothing is lost by it.",
     .arguments_min = 2,
     .arguments_max = 2,
     .options = pause_table,

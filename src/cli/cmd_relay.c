@@ -1,7 +1,7 @@
 /* `outbox relay`: a relay with one subscription, until it is told to end. */
 #include <inttypes.h>
 #include <outbox/relay.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 #include "log.h"
 #include "output.h"
 #include "signals.h"
+#include "sink_options.h"
 
 struct relay_options {
 	char *to, *subscription, *format;
@@ -28,7 +29,8 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 static const struct ob_option relay_table[] = {
     {.name = "to",
      .type = OB_OPTION_STRING,
-     .help = "the recipient's URL; see: outbox help sinks",
+     .help =
+	 "the recipient: http(s)://..., file:PATH, exec:COMMAND, stdout: ...; see: outbox help sinks",
      .flags = OB_OPTION_REQUIRED,
      FIELD(to)},
     {.name = "subscription",
@@ -39,7 +41,7 @@ static const struct ob_option relay_table[] = {
     {.name = "topic",
      .type = OB_OPTION_LIST,
      .default_text = "*",
-     .help = "which topics: patterns such as orders.*",
+     .help = "only these topics: patterns such as orders.*",
      FIELD(topics)},
     {.name = "format",
      .type = OB_OPTION_STRING,
@@ -102,8 +104,8 @@ line_write(void *context, enum ob_log_level level, const char *text)
 /* What the tables hold, put together as the embedded relay takes it. */
 struct relay_parts {
 	struct ob_relay_subscription subscription;
-	struct ob_buf topics, format;
-	const char **sink_options;
+	struct ob_buf topics;
+	struct ob_sink_options sink_options;
 };
 
 static int
@@ -111,23 +113,16 @@ parts_fill(struct relay_parts *parts, const struct ob_cli *cli, struct ob_error 
 {
 	const struct relay_options *options = cli->options;
 	struct ob_relay_subscription *it = &parts->subscription;
-	size_t count = options->sink_options.count;
+	int rc = ob_sink_options_fill(&parts->sink_options, options->to, &options->sink_options,
+				      options->format, error);
 
+	if (rc != OB_OK)
+		return rc;
 	ob_buf_init(&parts->topics, 65536);
-	ob_buf_init(&parts->format, 256);
 	for (size_t i = 0; i < options->topics.count; i++)
 		ob_buf_appendf(&parts->topics, "%s%s", i == 0 ? "" : ",", options->topics.items[i]);
-	parts->sink_options = calloc(count + 1, sizeof(*parts->sink_options));
-	if (parts->sink_options == NULL)
-		return ob_error_set(error, OB_NOMEM, "out of memory");
-	for (size_t i = 0; i < count; i++)
-		parts->sink_options[i] = options->sink_options.items[i];
-	if (options->format != NULL) {
-		ob_buf_appendf(&parts->format, "format=%s", options->format);
-		parts->sink_options[count++] = ob_buf_text(&parts->format);
-	}
-	if (parts->topics.failed || parts->format.failed)
-		return ob_error_set(error, OB_USAGE, "--topic or --format is too long");
+	if (parts->topics.failed)
+		return ob_error_set(error, OB_USAGE, "--topic is too long");
 	/* The second table has filled the fields that it names. */
 	*it = *(const struct ob_relay_subscription *)cli->more;
 	it->name = options->subscription;
@@ -135,8 +130,8 @@ parts_fill(struct relay_parts *parts, const struct ob_cli *cli, struct ob_error 
 	it->store_options = (const char *const *)options->store_options.items;
 	it->store_option_count = options->store_options.count;
 	it->sink_url = options->to;
-	it->sink_options = parts->sink_options;
-	it->sink_option_count = count;
+	it->sink_options = parts->sink_options.items;
+	it->sink_option_count = parts->sink_options.count;
 	it->topics = ob_buf_text(&parts->topics);
 	return OB_OK;
 }
@@ -144,9 +139,7 @@ parts_fill(struct relay_parts *parts, const struct ob_cli *cli, struct ob_error 
 static void
 parts_free(struct relay_parts *parts)
 {
-	free(parts->sink_options);
 	ob_buf_free(&parts->topics);
-	ob_buf_free(&parts->format);
 }
 
 static void

@@ -4,9 +4,9 @@
 #include "commands.h"
 #include "database.h"
 #include "log.h"
-#include "options.h"
+#include "mend.h"
 #include "output.h"
-#include "rfc3339.h"
+#include "sink_options.h"
 
 struct test_sink_options {
 	char *topic, *key, *format;
@@ -72,21 +72,14 @@ static int
 sink_open(struct ob_cli *cli, struct ob_sink_handle *handle, struct ob_error *error)
 {
 	const struct test_sink_options *options = cli->options;
-	const char *items[OB_OPTION_LIST_MAX + 1];
-	size_t count = options->sink_options.count;
-	char format[128];
-	int rc;
+	struct ob_sink_options items;
+	int rc = ob_sink_options_fill(&items, cli->arguments[0], &options->sink_options,
+				      options->format, error);
 
-	if (count > OB_OPTION_LIST_MAX)
-		return ob_error_set(error, OB_USAGE, "more than %d --sink-option",
-				    OB_OPTION_LIST_MAX);
-	for (size_t i = 0; i < count; i++)
-		items[i] = options->sink_options.items[i];
-	if (options->format != NULL) {
-		(void)snprintf(format, sizeof(format), "format=%s", options->format);
-		items[count++] = format;
-	}
-	rc = ob_sink_handle_init(handle, cli->arguments[0], items, count, cli->host, error);
+	if (rc != OB_OK)
+		return rc;
+	rc = ob_sink_handle_init(handle, cli->arguments[0], items.items, items.count, cli->host,
+				 error);
 	if (rc == OB_OK)
 		rc = ob_sink_handle_open(handle, "outbox-test", NULL, error);
 	return rc;
@@ -154,6 +147,7 @@ verdict_print(struct ob_cli *cli, const char *id, const struct ob_receipt *recei
 	const struct test_sink_options *options = cli->options;
 	const char *code = receipt->code == NULL ? "" : receipt->code;
 	const char *text = receipt->text == NULL ? "" : receipt->text;
+	const char *mend = ob_mend_of(code);
 	struct ob_json json;
 	struct ob_buf why;
 	int rc;
@@ -166,6 +160,8 @@ verdict_print(struct ob_cli *cli, const char *id, const struct ob_receipt *recei
 		if (code[0] != '\0')
 			(void)printf("Reason: %s%s%s\n", code, why.size > 0 ? ": " : "",
 				     ob_buf_text(&why));
+		if (mend != NULL)
+			(void)printf("Mend:   %s\n", mend);
 		ob_buf_free(&why);
 		return OB_OK;
 	}
@@ -176,6 +172,7 @@ verdict_print(struct ob_cli *cli, const char *id, const struct ob_receipt *recei
 	ob_json_text(&json, "code", code);
 	ob_json_text(&json, "text", text);
 	ob_json_text(&json, "meaning", verdicts[receipt->fate].words);
+	ob_json_text(&json, "mend", mend);
 	ob_json_close(&json, '}');
 	rc = ob_json_print(&json, error);
 	ob_json_free(&json);

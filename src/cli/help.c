@@ -4,8 +4,10 @@
 
 #include "buf.h"
 #include "options.h"
+#include "text.h"
 
-enum { NAME_WIDTH = 28, NAME_WIDTH_MAX = 40 };
+/* What an option means begins behind this column; no line is longer than that. */
+enum { NAME_WIDTH = 28, LINE_WIDTH = 100 };
 
 static void
 group_print(FILE *out, const char *group)
@@ -30,20 +32,53 @@ ob_help_overview(FILE *out)
 	    out);
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		group_print(out, groups[i]);
-	(void)fputs("\nMore: outbox help COMMAND, outbox help stores, outbox help sinks\n", out);
+	(void)fputs("\nExit status\n"
+		    "  0   done\n"
+		    "  1   it failed, or there is no such thing\n"
+		    "  2   the command line is wrong\n"
+		    "  3   the configuration, a URL or an option of a store or sink is wrong\n"
+		    "  4   the database cannot be reached\n"
+		    "  5   the recipient cannot be reached\n"
+		    "  6   the outbox tables are missing, altered or newer than the program\n"
+		    "  7   a part was done\n"
+		    "  75  not now: try again\n"
+		    "\nMore: outbox help COMMAND, outbox help stores, outbox help sinks\n",
+		    out);
+}
+
+/* What a value is, where the name of the option tells more than its type. */
+static const char *
+value_name(const struct ob_option *row)
+{
+	static const struct {
+		const char *option, *value;
+	} names[] = {
+	    {"code", "CODE"},  {"content-type", "TYPE"}, {"deliver-after", "TIME"},
+	    {"fail-id", "ID"}, {"fail-key", "KEY"},      {"format", "NAME"},
+	    {"from", "ID"},    {"header", "LINE"},       {"headers", "JSON"},
+	    {"id", "ID"},      {"key", "KEY"},           {"listen", "ADDRESS:PORT"},
+	    {"proxy", "URL"},  {"schema", "NAME"},       {"secret-file", "FILE"},
+	    {"since", "TIME"}, {"source", "URI"},        {"subscription", "NAME"},
+	    {"to", "SINK"},    {"topic", "TOPIC"},       {"type", "TYPE"},
+	};
+	static const char *const words[] = {
+	    [OB_OPTION_END] = "",      [OB_OPTION_BOOL] = "",         [OB_OPTION_INT] = "N",
+	    [OB_OPTION_SIZE] = "SIZE", [OB_OPTION_DURATION] = "TIME", [OB_OPTION_STRING] = "TEXT",
+	    [OB_OPTION_PATH] = "FILE", [OB_OPTION_ENUM] = "",         [OB_OPTION_LIST] = "ITEM",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(names[i].option, row->name) == 0 &&
+		    (row->type == OB_OPTION_STRING || row->type == OB_OPTION_LIST))
+			return names[i].value;
+	return words[row->type];
 }
 
 /* The placeholder of a value: NAME, N, SIZE ... or the choices. */
 static void
 placeholder_append(const struct ob_option *row, struct ob_buf *out)
 {
-	static const char *const words[] = {
-	    [OB_OPTION_END] = "",           [OB_OPTION_BOOL] = "",
-	    [OB_OPTION_INT] = " N",         [OB_OPTION_SIZE] = " SIZE",
-	    [OB_OPTION_DURATION] = " TIME", [OB_OPTION_STRING] = " TEXT",
-	    [OB_OPTION_PATH] = " FILE",     [OB_OPTION_ENUM] = "",
-	    [OB_OPTION_LIST] = " ITEM...",
-	};
+	const char *name = value_name(row);
 	size_t size = strlen(row->name);
 
 	if (row->type == OB_OPTION_ENUM) {
@@ -52,33 +87,64 @@ placeholder_append(const struct ob_option *row, struct ob_buf *out)
 		return;
 	}
 	if (row->type == OB_OPTION_LIST && size > 7 && strcmp(row->name + size - 7, "-option") == 0)
-		ob_buf_append_text(out, " NAME=VALUE");
-	else
-		ob_buf_append_text(out, words[row->type]);
+		name = "NAME=VALUE";
+	else if (row->type == OB_OPTION_LIST)
+		name = ob_text_starts_with(row->name + (size > 9 ? size - 9 : 0), "-statuses")
+			   ? "STATUS"
+			   : name;
+	ob_buf_appendf(out, "%s%s%s", *name == '\0' ? "" : " ", name,
+		       row->type == OB_OPTION_LIST && strcmp(name, "NAME=VALUE") != 0 ? ",..."
+										      : "");
+}
+
+/* Prints words from a column on; what comes after the end of the line goes below, from the same column on. */
+static void
+words_print(FILE *out, const char *text, size_t column)
+{
+	size_t at = column;
+
+	while (*text != '\0') {
+		size_t size = strcspn(text, " \n");
+
+		if (at > column && at + 1 + size > LINE_WIDTH) {
+			(void)fprintf(out, "\n%*s", (int)column, "");
+			at = column;
+		} else if (at > column) {
+			(void)fputc(' ', out);
+			at++;
+		}
+		(void)fprintf(out, "%.*s", (int)size, text);
+		at += size;
+		text += size;
+		text += strspn(text, " \n");
+	}
+	(void)fputc('\n', out);
 }
 
 static void
 option_print(FILE *out, const char *prefix, const struct ob_option *row)
 {
-	struct ob_buf left;
+	struct ob_buf left, right;
 
 	ob_buf_init(&left, 1024);
+	ob_buf_init(&right, 4096);
 	ob_buf_appendf(&left, "%s%s", prefix, row->name);
 	placeholder_append(row, &left);
-	if (left.size > NAME_WIDTH_MAX)
-		(void)fprintf(out, "  %s\n  %-*s", ob_buf_text(&left), NAME_WIDTH, "");
-	else
-		(void)fprintf(out, "  %-*s", NAME_WIDTH, ob_buf_text(&left));
-	(void)fprintf(out, " %s", row->help);
+	ob_buf_append_text(&right, row->help);
 	if ((row->flags & OB_OPTION_REQUIRED) != 0)
-		(void)fputs(" (required)", out);
+		ob_buf_append_text(&right, " (required)");
 	else if (row->default_text != NULL && row->type != OB_OPTION_BOOL &&
 		 *row->default_text != '\0')
-		(void)fprintf(out, " [%s]", row->default_text);
+		ob_buf_appendf(&right, " [%s]", row->default_text);
 	else if (row->default_text != NULL && strcmp(row->default_text, "true") == 0)
-		(void)fputs(" [on]", out);
-	(void)fputc('\n', out);
+		ob_buf_append_text(&right, " [on]");
+	(void)fprintf(out, "  %-*s", NAME_WIDTH, ob_buf_text(&left));
+	if (left.size > NAME_WIDTH)
+		(void)fprintf(out, "\n%*s", NAME_WIDTH + 2, "");
+	(void)fputc(' ', out);
+	words_print(out, ob_buf_text(&right), NAME_WIDTH + 3);
 	ob_buf_free(&left);
+	ob_buf_free(&right);
 }
 
 void
@@ -106,8 +172,10 @@ ob_help_command(FILE *out, const struct ob_command *command)
 	(void)fprintf(out, "\nUsage\n  outbox %s %s\n", command->name, command->usage);
 	ob_help_options(out, "Options", "--", command->options);
 	ob_help_options(out, "More options", "--", command->more);
-	if (command->notes != NULL)
-		(void)fprintf(out, "\n%s\n", command->notes);
+	if (command->notes == NULL)
+		return;
+	(void)fputc('\n', out);
+	words_print(out, command->notes, 0);
 }
 
 static bool

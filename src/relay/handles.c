@@ -1,5 +1,6 @@
 #include "handles.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,15 +14,20 @@ zeroed(size_t size)
 	return calloc(1, size > 0 ? size : 1);
 }
 
+/* `kind` is "store" or "sink". */
 static int
-read_options(const char *name, const struct ob_option *table, void *values,
+read_options(const char *kind, const char *name, const struct ob_option *table, void *values,
 	     const char *const *pairs, size_t count, struct ob_error *error)
 {
 	static const struct ob_option none[] = {{.type = OB_OPTION_END}};
+	char owner[64], shown_by[32];
 	struct ob_options options;
 	int code;
 
-	code = ob_options_begin(&options, name, table != NULL ? table : none, values, error);
+	(void)snprintf(owner, sizeof(owner), "%s %s", kind, name);
+	(void)snprintf(shown_by, sizeof(shown_by), "outbox help %ss", kind);
+	code = ob_options_begin(&options, owner, table != NULL ? table : none, values, error);
+	options.shown_by = shown_by;
 	for (size_t i = 0; i < count && code == OB_OK; i++)
 		code = ob_options_set_pair(&options, pairs[i], error);
 	if (code == OB_OK)
@@ -52,8 +58,8 @@ ob_store_handle_init(struct ob_store_handle *handle, const char *url, const char
 		return fail_no_memory(error);
 	handle->store->ops = handle->ops;
 	handle->store->host = host;
-	return read_options(handle->ops->name, handle->ops->options, handle->options, options,
-			    count, error);
+	return read_options("store", handle->ops->name, handle->ops->options, handle->options,
+			    options, count, error);
 }
 
 int
@@ -104,8 +110,8 @@ ob_sink_handle_init(struct ob_sink_handle *handle, const char *url, const char *
 		return fail_no_memory(error);
 	handle->sink->ops = handle->ops;
 	handle->sink->host = host;
-	return read_options(handle->ops->name, handle->ops->options, handle->options, options,
-			    count, error);
+	return read_options("sink", handle->ops->name, handle->ops->options, handle->options,
+			    options, count, error);
 }
 
 int

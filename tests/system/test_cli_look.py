@@ -115,6 +115,22 @@ def test_sink_says_in_words_what_happened(shop):
 
 
 @case
+def test_sink_says_what_to_look_at(shop):
+    with Running("receive", "--listen", "127.0.0.1:0", "--port-file", shop.file("port"), "--fail-status", "401") as receiver:
+        port = wait_until(lambda: shop.file("port").exists() and shop.file("port").read_text().strip(), "the port")
+        for words, code, says in ((["exec:no-such-program"], "exit_127", "no such program"),
+                                  ([f"http://127.0.0.1:{free_port()}/"], "connect_refused", "nothing listens there"),
+                                  (["http://no-such-host.invalid/"], "dns", "is the name right"),
+                                  ([f"https://127.0.0.1:{port}/"], "tls_handshake", "http://"),
+                                  ([f"http://127.0.0.1:{port}/"], "http_401", "bearer-token-file")):
+            found = outbox("test-sink", *words, "--json", status=5).json()
+            assert found["code"] == code and says in found["mend"], found
+            assert f"Mend:   {found['mend']}" in outbox("test-sink", *words, status=5).out
+        assert receiver.process.poll() is None
+    assert outbox("test-sink", "null:", "--json").json()["mend"] is None
+
+
+@case
 def doctor_finds_what_is_wrong(shop):
     result = outbox("doctor", shop.url)
     assert "well" in result.out or "warnings" in result.out, result.out

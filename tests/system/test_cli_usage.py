@@ -39,9 +39,39 @@ def a_word_that_begins_several_commands_has_help_too(_):
 
 
 @case
+def help_is_laid_out_for_a_terminal(_):
+    names = re.findall(r"^  ((?:dead )?[a-z-]+)  ", outbox("help").out, re.MULTILINE)
+    for words in [name.split() + ["--help"] for name in names] + [["help", "stores"], ["help", "sinks"]]:
+        text = outbox(*words).out
+        notes = text.split("\nOptions\n")[-1]
+        for line in notes.splitlines():
+            assert len(line) <= 100, f"{words}: {len(line)} columns: {line}"
+        # What an option means stands in one column, whatever its name takes.
+        for line in re.findall(r"^  +-*[a-z0-9-]+ .*$", notes, re.MULTILINE):
+            assert len(line.rstrip()) <= 30 or re.match(r"^.{30} \S", line) or "  " not in line.strip(), f"{words}: {line}"
+
+
+@case
+def help_says_what_a_value_is(_):
+    relay = outbox("relay", "--help").out
+    for text in ("--to SINK", "--subscription NAME", "--topic TOPIC,...", "--lease TIME", "--sink-option NAME=VALUE"):
+        assert text in relay, text
+    assert "--listen ADDRESS:PORT" in outbox("receive", "--help").out
+    assert "--from ID" in outbox("replay", "--help").out and "--code CODE" in outbox("dead", "list", "--help").out
+
+
+@case
+def the_overview_says_what_the_exit_status_means(_):
+    overview = outbox("help").out
+    for status in ("0", "1", "2", "3", "4", "5", "6", "7", "75"):
+        assert re.search(rf"^  {status} +[a-z]", overview.split("Exit status")[1], re.MULTILINE), status
+
+
+@case
 def help_lists_the_options_of_stores_and_sinks(_):
-    assert "retention" in outbox("help", "stores").out
-    assert "null:" in outbox("help", "sinks").out
+    stores, sinks = outbox("help", "stores").out, outbox("help", "sinks").out
+    assert "retention" in stores and "--store-option NAME=VALUE" in stores
+    assert "null:" in sinks and "--sink-option NAME=VALUE" in sinks
 
 
 @case
@@ -91,7 +121,16 @@ def an_unknown_scheme_is_answered_with_the_nearest(shop):
 def an_unknown_option_of_a_store_or_sink_is_answered_with_the_nearest(shop):
     refused(3, '"retention"', "status", shop.url, "--store-option", "retension=1h")
     refused(3, ["retention", "duration"], "relay", shop.url, "--to", "null:", "--store-option", "retention=long")
-    refused(3, '"concurrency"', "test-sink", "exec:true", "--sink-option", "concurrencies=1")
+    refused(3, ["sink exec:", '"concurrency"'], "test-sink", "exec:true", "--sink-option", "concurrencies=1")
+    refused(3, ["sink null:", '"x"', "outbox help sinks"], "relay", shop.url, "--to", "null:", "--sink-option", "x=1")
+    refused(3, ["store sqlite:", '"x"', "outbox help stores"], "status", shop.url, "--store-option", "x=1")
+
+
+@case
+def a_format_is_for_recipients_that_have_several(shop):
+    for words in (["relay", shop.url, "--to", "null:"], ["test-sink", "null:"]):
+        refused(3, "--format: null: writes messages in one way only", *words, "--format", "raw")
+    refused(3, 'format: "rwa" is not one of', "test-sink", "http://127.0.0.1:1/", "--format", "rwa")
 
 
 if __name__ == "__main__":

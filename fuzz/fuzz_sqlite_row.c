@@ -84,6 +84,7 @@ set_up(void)
 	config.url = url;
 	store = calloc(1, ob_store_sqlite.size);
 	FUZZ_CHECK(store != NULL);
+	store->ops = &ob_store_sqlite;
 	store->host = &host;
 	FUZZ_CHECK(ob_options_begin(&parse, "fuzz", ob_store_sqlite.options, options, NULL) ==
 		   OB_OK);

@@ -163,7 +163,6 @@ CASES = [
     ("a disk that is full while the relay settles, rollback mode", full_while_settling, "delete"),
     ("a disk that is full when the relay starts", full_at_the_start),
     ("a disk that is full while the tables are made", full_while_migrating),
-    ("a database that may not be written for a while, WAL mode", may_not_be_written, "wal", "", "-wal", "-shm"),
     ("a database that may not be written for a while, rollback mode", may_not_be_written, "delete", ""),
     ("a write-ahead log that may not be written for a while", may_not_be_written, "wal", "-wal"),
 ]

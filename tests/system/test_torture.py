@@ -48,11 +48,13 @@ def holds(*words, ingredients=True):
 
 
 def caught(reader, promises, *words):
-    """The short cut breaks one of these promises."""
-    broken, _ = tortured("--reader", reader, "--messages", 6000, "--seconds", 4, "--patience", 4, *words)
-    seen = [line[:2] for line in broken.splitlines() if line[:1] == "P" and line[2:3] == ":"]
-    check(set(seen) & set(promises.split()), f"a reader that {reading.WRONG[reader]} was let pass:\n{broken or 'nothing broken'}")
-    return " ".join(seen)
+    """The short cut breaks one of these promises. Which writers meet is chance, so it gets more than one run to do so."""
+    for _ in range(4):
+        broken, _ = tortured("--reader", reader, "--messages", 6000, "--seconds", 4, "--patience", 4, *words)
+        seen = [line[:2] for line in broken.splitlines() if line[:1] == "P" and line[2:3] == ":"]
+        if set(seen) & set(promises.split()):
+            return " ".join(seen)
+    return check(False, f"a reader that {reading.WRONG[reader]} was let pass:\n{broken or 'nothing broken'}")
 
 
 def durable(wrong):

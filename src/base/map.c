@@ -126,7 +126,7 @@ ob_map_next(const struct ob_map *map, size_t *at, uint64_t *key, void **value)
 void
 ob_map_clear(struct ob_map *map)
 {
-	if (map->entries != NULL)
+	if (map->count > 0)
 		memset(map->entries, 0, (map->mask + 1) * sizeof(*map->entries));
 	map->count = 0;
 }

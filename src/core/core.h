@@ -327,8 +327,14 @@ bool ob_window_init(struct ob_engine *engine);
 void ob_window_free(struct ob_engine *engine);
 /* Takes the batch over. `parked_too`: its parked rows are still ours to deliver. */
 void ob_window_add_batch(struct ob_engine *engine, struct ob_batch *batch, bool parked_too);
+void ob_window_give_back(struct ob_engine *engine, uint16_t batch);
 /* One user of the batch less; gives it back after the last. */
-void ob_window_unuse(struct ob_engine *engine, uint16_t batch);
+static inline void
+ob_window_unuse(struct ob_engine *engine, uint16_t batch)
+{
+	if (--engine->window.batches[batch].uses == 0)
+		ob_window_give_back(engine, batch);
+}
 /* Everything through this ordinal is settled. */
 void ob_window_pop(struct ob_engine *engine, uint64_t through);
 void ob_window_free_parked(struct ob_engine *engine, struct entry *entry);
@@ -376,7 +382,16 @@ void ob_lanes_clear(struct ob_engine *engine);
 /* An entry that was not sent, and awaits its TURN again. */
 void ob_lanes_turn(struct ob_engine *engine, struct entry *entry);
 void ob_lanes_ready(struct ob_engine *engine, struct entry *entry);
-void ob_lanes_unlist(struct entry *entry);
+static inline void
+ob_lanes_unlist(struct entry *entry)
+{
+	if (!entry->listed)
+		return;
+	entry->listed = false;
+	ob_list_remove(&entry->link);
+	if (entry->lane != NULL && entry->lane->ready == entry)
+		entry->lane->ready = NULL;
+}
 
 /* parked.c */
 bool ob_parked_init(struct ob_engine *engine);
@@ -418,8 +433,6 @@ bool ob_delivery_fills_gaps(const struct ob_engine *engine);
 void ob_delivery_submit(struct ob_engine *engine);
 void ob_delivery_submitted(struct ob_engine *engine, uint32_t accepted);
 void ob_delivery_receipt(struct ob_engine *engine, const struct ob_receipt *receipt);
-/* Whether the message can be submitted at all. */
-bool ob_delivery_too_large(const struct ob_engine *engine, const struct ob_row *row);
 /* Nothing comes of this delivery but its receipt. */
 void ob_delivery_give_up_all(struct ob_engine *engine);
 

@@ -38,14 +38,6 @@ ob_delivery_free(struct ob_engine *engine)
 	free(engine->submitting.flights);
 }
 
-bool
-ob_delivery_too_large(const struct ob_engine *engine, const struct ob_row *row)
-{
-	uint64_t most = engine->config.sink.message_bytes_max;
-
-	return row->oversize_bytes > 0 || (most > 0 && row->message.payload.size > most);
-}
-
 static struct flight *
 flight_new(struct ob_engine *engine, struct entry *entry)
 {

@@ -99,17 +99,6 @@ ob_lanes_ready(struct ob_engine *engine, struct entry *entry)
 		entry->lane->ready = entry;
 }
 
-void
-ob_lanes_unlist(struct entry *entry)
-{
-	if (!entry->listed)
-		return;
-	entry->listed = false;
-	ob_list_remove(&entry->link);
-	if (entry->lane != NULL && entry->lane->ready == entry)
-		entry->lane->ready = NULL;
-}
-
 static struct entry *
 chain_first(const struct ob_list *chain)
 {
@@ -163,6 +152,14 @@ ob_lanes_update(struct ob_engine *engine, struct lane *lane)
 		ob_lanes_ready(engine, entry);
 }
 
+/* As most are: nothing else of its key is held, so that there is nothing to find out. */
+static bool
+is_alone(const struct lane *lane, const struct entry *entry)
+{
+	return lane->log.next == &entry->chain && entry->chain.next == &lane->log &&
+	       lane->in_flight == 0;
+}
+
 void
 ob_lanes_add(struct ob_engine *engine, struct entry *entry)
 {
@@ -189,6 +186,13 @@ ob_lanes_add(struct ob_engine *engine, struct entry *entry)
 		/* It goes behind its key, in the store. */
 		if (lane->parked != NULL)
 			ob_settling_soon(engine, engine->config.settle_every_ms);
+		else if (is_alone(lane, entry) && entry->awaits == AWAITS_TURN &&
+			 !entry->too_large) {
+			lane->failed = false;
+			lane->next = entry;
+			ob_lanes_ready(engine, entry);
+			return;
+		}
 	}
 	ob_lanes_update(engine, lane);
 }

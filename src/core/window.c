@@ -61,18 +61,24 @@ ob_window_free(struct ob_engine *engine)
 }
 
 void
-ob_window_unuse(struct ob_engine *engine, uint16_t at)
+ob_window_give_back(struct ob_engine *engine, uint16_t at)
 {
 	struct window *window = &engine->window;
 	struct batch_slot *slot = &window->batches[at];
 
-	if (--slot->uses > 0)
-		return;
 	window->bytes -= slot->batch->bytes;
 	ob_core_action(engine, OB_ACTION_FREE_BATCH)->batch = slot->batch;
 	slot->batch = NULL;
 	window->batches_free[window->batches_free_count++] = at;
 	engine->fetching.need_room = false;
+}
+
+static bool
+is_too_large(const struct ob_engine *engine, const struct ob_row *row)
+{
+	uint64_t most = engine->config.sink.message_bytes_max;
+
+	return row->oversize_bytes > 0 || (most > 0 && row->message.payload.size > most);
 }
 
 static void
@@ -84,7 +90,7 @@ entry_init(struct ob_engine *engine, struct entry *entry, const struct ob_row *r
 	    .attempts = row->attempts,
 	    .first_try_ms = engine->now_ms - row->age_ms,
 	    .awaits = AWAITS_TURN,
-	    .too_large = ob_delivery_too_large(engine, row),
+	    .too_large = is_too_large(engine, row),
 	};
 	ob_list_init(&entry->chain);
 	ob_list_init(&entry->link);

@@ -126,8 +126,11 @@ world_close(struct world *world, unsigned i)
 {
 	struct world_instance *at = &world->at[i];
 
-	if (at->store != NULL)
+	if (at->store != NULL) {
 		world->kind->ops->close(at->store);
+		ob_options_free(world->kind->ops->options, at->options);
+		memset(at->options, 0, sizeof(at->options));
+	}
 	free(at->store);
 	at->store = NULL;
 }
@@ -157,7 +160,6 @@ world_teardown(void **state)
 	for (unsigned i = 0; i < WORLD_INSTANCES; i++) {
 		world_close(world, i);
 		ob_batch_free(world->at[i].batch);
-		ob_options_free(world->kind->ops->options, world->at[i].options);
 	}
 	world->kind->drop(world);
 	free(world);

@@ -339,12 +339,11 @@ BEGIN
     IF partition NOT BETWEEN 0 AND 15 THEN
         RAISE EXCEPTION 'outbox: there is no partition %', partition;
     END IF;
-    IF coalesce(pg_sequence_last_value('{schema}.message_seq_seq'), 0) / 100000 % 16 = partition
-       OR {schema}.is_needed(partition) THEN
+    IF coalesce(pg_sequence_last_value('{schema}.message_seq_seq'), 0) / 100000 % 16 = partition THEN
         RETURN 0;
     END IF;
     EXECUTE pg_catalog.format('SELECT created_at FROM {schema}.message_%s ORDER BY seq DESC LIMIT 1', partition) INTO youngest;
-    IF youngest > clock_timestamp() - retention THEN
+    IF youngest > clock_timestamp() - retention OR {schema}.is_needed(partition) THEN
         RETURN 0;
     END IF;
     EXECUTE pg_catalog.format('SELECT count(*) FROM {schema}.message_%s', partition) INTO rows;

@@ -190,7 +190,10 @@ range_of(int64_t from, int64_t high)
 	};
 }
 
-/* Runs the page whose rows `rows_append` selects from a table m. `*guarded` false: nothing was read. */
+/*
+ * Runs the page whose rows `rows_append` selects from a table m: it appends what stands behind SELECT and the columns, but for
+ * the order and the limit. `*guarded` false: nothing was read.
+ */
 static int
 page_run(struct log_read *read, void (*rows_append)(struct log_read *read, struct range range),
 	 struct range range, bool *guarded, struct ob_error *error)
@@ -207,10 +210,8 @@ page_run(struct log_read *read, void (*rows_append)(struct log_read *read, struc
 	ob_postgres_sql(store, "COPY (SELECT ");
 	ob_postgres_message_columns(store, "m.seq", store->matches, store->inline_max,
 				    "m.deliver_after");
-	ob_postgres_sql(store, " FROM (");
 	rows_append(read, range);
-	ob_postgres_sql(store, ") AS m ORDER BY m.seq LIMIT %u) TO STDOUT (FORMAT binary);",
-			read->limit);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u) TO STDOUT (FORMAT binary);", read->limit);
 	code = ob_postgres_commit(store, "read", &answers, error);
 	if (code != OB_OK)
 		return code;
@@ -258,7 +259,15 @@ interval_begin(struct postgres_store *store, struct ob_error *error)
 	return OB_OK;
 }
 
-/* The two branches. */
+/* What the snapshot sees; most are below all that it has in progress. */
+static void
+visible_append(struct postgres_store *store, const struct postgres_snapshot *snapshot)
+{
+	ob_postgres_sql(store, "(m.xid < '%" PRIu64 "' OR pg_visible_in_snapshot(m.xid, '%s'))",
+			snapshot->xmin, snapshot->text);
+}
+
+/* The two branches. What is asked of xid is no condition of an index: the walk must be that of the numbers. */
 static void
 interval_append(struct log_read *read, struct range range)
 {
@@ -267,26 +276,28 @@ interval_append(struct log_read *read, struct range range)
 	const struct postgres_point *from = ob_postgres_points_get(&store->points, number);
 	const struct postgres_point *to = ob_postgres_points_get(&store->points, number + 1);
 	int64_t above = range.from > from->q ? range.from : from->q;
+	bool late = store->members.size > strlen("{}");
 
-	/* Not an index's condition: the walk must be that of the numbers. */
+	if (late)
+		ob_postgres_sql(store, " FROM ((SELECT *");
 	ob_postgres_sql(store,
-			"(SELECT * FROM %s.message_%u AS m WHERE m.seq > %lld AND m.seq <= %lld"
-			" AND (m.xid >= '%" PRIu64
-			"') IS TRUE AND pg_visible_in_snapshot(m.xid, '%s')",
+			" FROM %s.message_%u AS m WHERE m.seq > %lld AND m.seq <= %lld"
+			" AND (m.xid >= '%" PRIu64 "') IS TRUE AND ",
 			store->schema, range.partition, (long long)above, (long long)range.to,
-			from->snapshot.xmax, to->snapshot.text);
+			from->snapshot.xmax);
+	visible_append(store, &to->snapshot);
 	ob_postgres_shard_append(store, store->shards, store->shard);
-	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u)", read->limit);
-	if (store->members.size <= strlen("{}"))
+	if (!late)
 		return;
 	ob_postgres_sql(
 	    store,
-	    " UNION ALL (SELECT m.* FROM unnest('%s'::xid8[]) AS late (xid), LATERAL (SELECT *"
-	    " FROM %s.message_%u AS m WHERE m.xid = late.xid AND m.seq > %lld AND m.seq <= %lld",
-	    ob_buf_text(&store->members), store->schema, range.partition, (long long)range.from,
-	    (long long)range.to);
+	    " ORDER BY m.seq LIMIT %u) UNION ALL (SELECT m.* FROM unnest('%s'::xid8[]) AS late (xid),"
+	    " LATERAL (SELECT * FROM %s.message_%u AS m WHERE m.xid = late.xid AND m.seq > %lld"
+	    " AND m.seq <= %lld",
+	    read->limit, ob_buf_text(&store->members), store->schema, range.partition,
+	    (long long)range.from, (long long)range.to);
 	ob_postgres_shard_append(store, store->shards, store->shard);
-	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u) AS m)", read->limit);
+	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u) AS m)) AS m", read->limit);
 }
 
 static void
@@ -295,7 +306,7 @@ replay_append(struct log_read *read, struct range range)
 	struct postgres_store *store = read->store;
 
 	ob_postgres_sql(store,
-			"SELECT * FROM %s.message_%u AS m WHERE m.seq > %lld AND m.seq <= %lld"
+			" FROM %s.message_%u AS m WHERE m.seq > %lld AND m.seq <= %lld"
 			" AND (pg_visible_in_snapshot(m.xid, '%s')",
 			store->schema, range.partition, (long long)range.from, (long long)range.to,
 			store->replay_s1);
@@ -305,7 +316,6 @@ replay_append(struct log_read *read, struct range range)
 				(long long)store->replay_cut, store->replay_s2);
 	ob_postgres_sql(store, ")");
 	ob_postgres_shard_append(store, store->shards, store->shard);
-	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u", read->limit);
 }
 
 /* Something of what was opened is not read yet. */

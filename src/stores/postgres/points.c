@@ -36,11 +36,10 @@ bool
 ob_postgres_snapshot_parse(struct postgres_snapshot *snapshot, const char *text)
 {
 	const char *at = text;
-	uint64_t xmin;
 	bool good;
 
 	*snapshot = (struct postgres_snapshot){0};
-	good = number_read(&at, ':', &xmin) && number_read(&at, ':', &snapshot->xmax);
+	good = number_read(&at, ':', &snapshot->xmin) && number_read(&at, ':', &snapshot->xmax);
 	if (!good)
 		return false;
 	snapshot->text = strdup(text);

@@ -17,7 +17,8 @@
 /* A pg_snapshot, "xmin:xmax:xip,xip,...". */
 struct postgres_snapshot {
 	char *text;
-	uint64_t xmax;
+	uint64_t xmin; /* all below had ended */
+	uint64_t xmax; /* it and all above had not */
 	uint64_t *xip; /* in progress, ascending */
 	size_t xip_count;
 };

@@ -302,23 +302,20 @@ $$;
 
 -- House-keeping, with the owner's rights: the relay may neither truncate nor draw numbers nor change a message.
 
--- Whether something of a partition is still to be read: by a subscription that has not passed it, or by a replay.
+-- Whether something of a partition is still to be read: by a subscription that has not passed it, or by a replay. Looks into the
+-- indexes alone: within an interval, a partition all of whose numbers are done is needed only if s2 does not see all of it.
 CREATE FUNCTION {schema}.is_needed(partition integer) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     needed boolean;
 BEGIN
-    IF NOT EXISTS (SELECT FROM {schema}.checkpoint) THEN
-        RETURN true;
-    END IF;
     -- A number within bounds is all that goes into the statement.
-    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM {schema}.checkpoint AS c WHERE'
-        ' EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.xid >= pg_snapshot_xmax(c.s1)'
-        ' AND (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)) IS NOT TRUE)'
-        ' OR EXISTS (SELECT FROM pg_snapshot_xip(c.s1) AS late (xid) JOIN {schema}.message_%1$s AS m ON m.xid = late.xid'
-        ' WHERE (m.seq <= c.at AND pg_visible_in_snapshot(m.xid, c.s2)) IS NOT TRUE)'
-        ' OR EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.seq > c.replay_at AND m.seq <= c.replay_high))',
-        partition & 15) INTO needed;
+    EXECUTE pg_catalog.format('SELECT count(*) = 0 OR bool_or('
+        ' EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.xid >= pg_snapshot_xmax(c.seen))'
+        ' OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS late (xid) JOIN {schema}.message_%1$s AS m ON m.xid = late.xid)'
+        ' OR EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.seq > c.replay_at AND m.seq <= c.replay_high))'
+        ' FROM (SELECT replay_at, replay_high, CASE WHEN at >= (SELECT max(seq) FROM {schema}.message_%1$s)'
+        ' THEN coalesce(s2, s1) ELSE s1 END AS seen FROM {schema}.checkpoint) AS c', partition & 15) INTO needed;
     RETURN needed;
 END
 $$;

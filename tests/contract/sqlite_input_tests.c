@@ -147,6 +147,49 @@ an_older_schema_is_brought_up_to_date(void **state)
 }
 
 static void
+each_of_the_tables_is_missed(void **state)
+{
+	static const char *const names[] = {"outbox_instance",   "outbox_subscription",
+					    "outbox_checkpoint", "outbox_lease",
+					    "outbox_parked",     "outbox_dead"};
+	struct world *world = *state;
+	char sql[96], says[96];
+	sqlite3 *db = sqlite_test_connect(world);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(sql, sizeof(sql), "ALTER TABLE %s RENAME TO away", names[i]);
+		snprintf(says, sizeof(says), "the table %s is not there", names[i]);
+		schema_expect(world, sql, says);
+		snprintf(sql, sizeof(sql), "ALTER TABLE away RENAME TO %s", names[i]);
+		sqlite_test_run(db, sql);
+	}
+	schema_expect(world, "DELETE FROM outbox_instance", "outbox_instance, which tells");
+	sqlite3_close(db);
+}
+
+/* As somebody does it who wants to free a lease. */
+static void
+a_subscription_that_was_deleted_in_part_is_made_whole(void **state)
+{
+	struct world *world = *state;
+	struct ob_acquired acquired;
+	struct ob_lease_request request = {.subscription = "s", .lease_ms = 1000};
+	sqlite3 *db = sqlite_test_connect(world);
+
+	world_subscribe(world, "s", "*");
+	world_append(world, "t", "k", "x");
+	sqlite_test_run(db, "DELETE FROM outbox_lease; DELETE FROM outbox_checkpoint");
+	expect_code(
+	    world, OB_NOT_FOUND,
+	    world->kind->ops->acquire(world->at[0].store, &request, &acquired, &world->error));
+	error_expect(world, "a relay that is started makes it");
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
+	sqlite3_close(db);
+}
+
+static void
 a_newer_schema_is_refused(void **state)
 {
 	schema_expect(*state, "INSERT INTO outbox_schema (version, name) VALUES (99, 'future')",
@@ -329,6 +372,9 @@ const struct store_test sqlite_input_tests[] = {
      a_new_database_is_made_in_a_directory_that_is_there},
     {"a file that may not be written is refused", a_file_that_may_not_be_written_is_refused},
     {"an older schema is brought up to date", an_older_schema_is_brought_up_to_date},
+    {"each of the tables is missed", each_of_the_tables_is_missed},
+    {"a subscription that was deleted in part is made whole",
+     a_subscription_that_was_deleted_in_part_is_made_whole},
     {"a newer schema is refused", a_newer_schema_is_refused},
     {"a column that is gone is named", a_column_that_is_gone_is_named},
     {"a table that is gone is named", a_table_that_is_gone_is_named},

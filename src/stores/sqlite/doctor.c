@@ -114,6 +114,32 @@ examine_indexes(struct examination *e, struct ob_error *error)
 	return code;
 }
 
+/* A part of a subscription that is not there: a relay does not find it, and status does not show it. */
+static int
+examine_parts(struct examination *e, struct ob_error *error)
+{
+	sqlite3_stmt *statement;
+	int code =
+	    ob_sqlite_prepare_text(e->store,
+				   "SELECT name FROM outbox_subscription"
+				   " WHERE name NOT IN (SELECT subscription FROM outbox_lease)"
+				   " OR name NOT IN (SELECT subscription FROM outbox_checkpoint)",
+				   &statement, error);
+	int rc;
+
+	if (code != OB_OK)
+		return code;
+	while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
+		find(e, OB_FINDING_FAIL, "subscription_not_whole",
+		     "start its relay anew, which makes what is not there",
+		     "the lease or the checkpoint of subscription %s is not there",
+		     (const char *)sqlite3_column_text(statement, 0));
+	if (rc != SQLITE_DONE)
+		code = ob_sqlite_fail(e->store, rc, "examine", error);
+	sqlite3_finalize(statement);
+	return code;
+}
+
 static int
 examine_triggers(struct examination *e, struct ob_error *error)
 {
@@ -202,6 +228,8 @@ ob_sqlite_check(struct ob_store *base, const struct ob_report *report, struct ob
 	}
 	find(&e, OB_FINDING_OK, "schema", NULL, "the tables are those that this program knows");
 	code = examine_indexes(&e, error);
+	if (code == OB_OK)
+		code = examine_parts(&e, error);
 	if (code == OB_OK)
 		code = examine_triggers(&e, error);
 	if (code == OB_OK)

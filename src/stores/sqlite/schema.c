@@ -198,6 +198,41 @@ column_check(struct sqlite_store *store, sqlite3_stmt *statement, size_t i, stru
 	return code;
 }
 
+static int
+tables_check(struct sqlite_store *store, struct ob_error *error)
+{
+	static const char *const names[] = {"outbox_instance",   "outbox_subscription",
+					    "outbox_checkpoint", "outbox_lease",
+					    "outbox_parked",     "outbox_dead"};
+	sqlite3_stmt *statement;
+	int64_t found = 1;
+	int code = ob_sqlite_prepare_text(
+	    store, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", &statement,
+	    error);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && code == OB_OK; i++) {
+		sqlite3_bind_text(statement, 1, names[i], -1, SQLITE_STATIC);
+		code = ob_sqlite_number(store, statement, 0, &found, error);
+		if (code == OB_OK && found == 0)
+			code = ob_error_set(
+			    error, OB_SCHEMA,
+			    "%s: the table %s is not there; make it with the statements that this "
+			    "shows: outbox migrate %s --print",
+			    store->name, names[i], store->name);
+	}
+	sqlite3_finalize(statement);
+	if (code == OB_OK)
+		code = ob_sqlite_number_text(store, "SELECT count(*) FROM outbox_instance", &found,
+					     error);
+	if (code == OB_OK && found == 0)
+		code = ob_error_set(
+		    error, OB_SCHEMA,
+		    "%s: outbox_instance, which tells one outbox from another, is empty; fill it "
+		    "with: INSERT INTO outbox_instance (one, id) VALUES (1, hex(randomblob(16)))",
+		    store->name);
+	return code;
+}
+
 int
 ob_sqlite_schema_check(struct sqlite_store *store, struct ob_error *error)
 {
@@ -237,5 +272,5 @@ ob_sqlite_schema_check(struct sqlite_store *store, struct ob_error *error)
 		    "the table, make it anew with the statement that this shows: outbox migrate %s "
 		    "--print, and copy its rows back in the order of seq",
 		    store->name, store->name);
-	return code;
+	return code == OB_OK ? tables_check(store, error) : code;
 }

@@ -4,18 +4,19 @@
 #include "checks.h"
 #include "sqlite_store.h"
 
+/* Makes what is not there. */
 static int
 subscription_insert(struct sqlite_store *store, const struct ob_subscription *subscription,
 		    struct ob_error *error)
 {
 	static const char *const texts[] = {
-	    "INSERT INTO outbox_subscription (name, topics, order_by, sink, hold_key)"
+	    "INSERT OR IGNORE INTO outbox_subscription (name, topics, order_by, sink, hold_key)"
 	    " VALUES (?1, ?2, ?3, ?4, ?5)",
-	    "INSERT INTO outbox_checkpoint (subscription, position) VALUES (?1, CASE WHEN ?6 THEN "
+	    "INSERT OR IGNORE INTO outbox_checkpoint (subscription, position) VALUES (?1, CASE WHEN ?6 THEN "
 	    " max((SELECT coalesce(max(seq), 0) FROM outbox_message),"
 	    " (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox_message'))"
 	    " ELSE 0 END)",
-	    "INSERT INTO outbox_lease (subscription, epoch) VALUES (?1, 0)",
+	    "INSERT OR IGNORE INTO outbox_lease (subscription, epoch) VALUES (?1, 0)",
 	};
 	int code = OB_OK;
 
@@ -91,12 +92,15 @@ subscription_write(struct sqlite_store *store, const struct ob_subscription *sub
 		   struct ob_error *error)
 {
 	sqlite3_stmt *statement;
-	bool order_changed, same;
+	bool order_changed = false, same = true, whole = false;
 	int code, rc;
 
 	code = ob_sqlite_prepare_text(
 	    store,
-	    "SELECT topics, order_by, sink, hold_key FROM outbox_subscription WHERE name = ?1",
+	    "SELECT topics, order_by, sink, hold_key,"
+	    " EXISTS (SELECT 1 FROM outbox_lease WHERE subscription = ?1) AND"
+	    " EXISTS (SELECT 1 FROM outbox_checkpoint WHERE subscription = ?1)"
+	    " FROM outbox_subscription WHERE name = ?1",
 	    &statement, error);
 	if (code != OB_OK)
 		return code;
@@ -111,13 +115,17 @@ subscription_write(struct sqlite_store *store, const struct ob_subscription *sub
 			      subscription->topics) == 0 &&
 		       strcmp((const char *)sqlite3_column_text(statement, 2), sink) == 0 &&
 		       (sqlite3_column_int(statement, 3) != 0) == subscription->hold_key;
+		whole = sqlite3_column_int(statement, 4) != 0;
 	}
 	sqlite3_finalize(statement);
-	if (rc == SQLITE_DONE)
-		return subscription_insert(store, subscription, error);
-	if (rc != SQLITE_ROW)
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return ob_sqlite_fail(store, rc, "subscribe", error);
-	return same ? OB_OK : subscription_update(store, subscription, order_changed, error);
+	/* Somebody may have deleted a part of it, to free a lease for instance. */
+	if (!whole)
+		code = subscription_insert(store, subscription, error);
+	if (code != OB_OK || same)
+		return code;
+	return subscription_update(store, subscription, order_changed, error);
 }
 
 int

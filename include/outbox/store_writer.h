@@ -36,6 +36,10 @@ struct ob_writer_ops {
 	void (*close)(struct ob_writer *writer);
 	/* Runs SQL: `begin`, "COMMIT", "ROLLBACK", and statements of the demo's application. */
 	int (*run)(struct ob_writer *writer, const char *sql, struct ob_error *error);
+	/* Runs one query of the demo's and hands over each row, its columns as texts; NULL stands for a NULL. */
+	int (*rows)(struct ob_writer *writer, const char *sql,
+		    void (*each)(void *context, const char *const *columns), void *context,
+		    struct ob_error *error);
 	/* What is wrong with a message. Needs no open. OB_INVALID, OB_LIMIT. */
 	int (*check)(const struct ob_new_message *message, struct ob_error *error);
 	/* Writes messages, all or none; outside a transaction it is one of its own. `ids` may be NULL. */

@@ -1,7 +1,7 @@
 /*
  * `outbox demo`: a shop, a recipient that is down, a relay that is killed twice, and what arrives in the end.
  *
- * Everything is a real process of this program and a real database file. The figures at the end are counted from the shop's
+ * Everything is a real process of this program and a real database, see demo_stage.h. The figures at the end are counted from the shop's
  * own table and the recipient's own output, see demo_count.c.
  */
 #include <arpa/inet.h>
@@ -11,42 +11,56 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "commands.h"
-#include "database.h"
 #include "demo_count.h"
 #include "demo_shop.h"
+#include "demo_stage.h"
 #include "output.h"
 #include "process.h"
-#include "writer_url.h"
 
-enum { PATH_SIZE = 512, STEP_MS = 50, TELL_EVERY_MS = 1500, SETTLE_MS = 9000 };
+enum { STEP_MS = 50, TELL_EVERY_MS = 1500, SETTLE_MS = 9000 };
 
 struct demo_options {
+	char *database;
 	bool keep;
 };
 
 static const struct ob_option demo_table[] = {
+    {.name = "database",
+     .type = OB_OPTION_STRING,
+     .help =
+	 "play in this PostgreSQL database instead of an SQLite file, in a schema " OB_STAGE_SCHEMA
+	 " that is dropped in the end",
+     .field = offsetof(struct demo_options, database)},
     {.name = "keep",
      .type = OB_OPTION_BOOL,
-     .help = "keep the directory with the database and the logs",
+     .help = "keep the directory with the database and the logs; of PostgreSQL the schema",
      .field = offsetof(struct demo_options, keep)},
     {0},
 };
 
 struct demo {
 	struct ob_cli *cli;
-	char directory[PATH_SIZE - 64];
-	char database[PATH_SIZE], url[PATH_SIZE + 16], shop_log[PATH_SIZE], received[PATH_SIZE],
-	    relay_log[PATH_SIZE];
-	char shipping_log[PATH_SIZE], address[64], recipient[96];
+	struct ob_stage stage;
+	char address[64], recipient[96];
 	struct ob_process shop, shipping, relay;
+	struct ob_url_writer stranger;
 	int64_t began_ms, told_ms;
 };
+
+static volatile sig_atomic_t demo_ends;
+
+static void
+end_ask(int signal)
+{
+	(void)signal;
+	demo_ends = 1;
+}
 
 /* ---- time and talk ---- */
 
@@ -78,13 +92,13 @@ demo_tell(struct demo *demo, const char *who, const char *format, ...)
 static uint64_t
 committed_count(const struct demo *demo)
 {
-	return ob_demo_lines(demo->shop_log, "committed ");
+	return ob_demo_lines(demo->stage.shop_log, "committed ");
 }
 
 static uint64_t
 received_count(const struct demo *demo)
 {
-	return ob_demo_lines(demo->received, "{");
+	return ob_demo_lines(demo->stage.received, "{");
 }
 
 static void
@@ -93,24 +107,30 @@ counts_tell(struct demo *demo)
 	demo_tell(demo, "",
 		  "%" PRIu64 " orders placed, %" PRIu64 " taken back, %" PRIu64
 		  " messages received",
-		  committed_count(demo), ob_demo_lines(demo->shop_log, "rolled_back "),
+		  committed_count(demo), ob_demo_lines(demo->stage.shop_log, "rolled_back "),
 		  received_count(demo));
 }
 
-/* Lets time pass until `done`, if given, says so or the time is up; tells the counts now and then. */
-static bool
-time_pass(struct demo *demo, int64_t for_ms, bool (*done)(const struct demo *demo))
+/*
+ * Lets time pass until `done`, if given, says so or the time is up; tells the counts now and then. OB_FAILED when a signal
+ * asks to end: then everything is taken away first.
+ */
+static int
+time_pass(struct demo *demo, int64_t for_ms, bool (*done)(const struct demo *demo),
+	  struct ob_error *error)
 {
 	int64_t end_ms = now_ms(demo) + for_ms;
 
 	while (now_ms(demo) < end_ms) {
+		if (demo_ends != 0)
+			return ob_error_set(error, OB_FAILED, "ended by a signal");
 		if (done != NULL && done(demo))
-			return true;
+			return OB_OK;
 		(void)poll(NULL, 0, STEP_MS);
 		if (now_ms(demo) - demo->told_ms >= TELL_EVERY_MS)
 			counts_tell(demo);
 	}
-	return done != NULL && done(demo);
+	return OB_OK;
 }
 
 static bool
@@ -125,12 +145,10 @@ all_arrived(const struct demo *demo)
 	struct ob_demo_counts counts;
 
 	return received_count(demo) >= committed_count(demo) &&
-	       ob_demo_count(demo->database, demo->shop_log, demo->received, &counts, NULL) ==
-		   OB_OK &&
-	       counts.lost == 0;
+	       ob_stage_count(&demo->stage, &counts, NULL) == OB_OK && counts.lost == 0;
 }
 
-/* ---- the stage ---- */
+/* ---- the actors ---- */
 
 /* A port that is free now and has nobody listening, since shipping is down at first. */
 static int
@@ -155,81 +173,23 @@ address_choose(struct demo *demo, struct ob_error *error)
 }
 
 static int
-database_make(struct demo *demo, struct ob_error *error)
-{
-	struct ob_url_writer writer = {0};
-	int rc = ob_database_migrate(demo->cli, demo->url, NULL, true, NULL, NULL, error);
-
-	if (rc == OB_OK)
-		rc = ob_url_writer_open(demo->cli, &writer, demo->url, NULL, error);
-	if (rc == OB_OK)
-		rc = ob_url_writer_run(&writer, "PRAGMA journal_mode = WAL", error);
-	if (rc == OB_OK)
-		rc = ob_url_writer_run(&writer, OB_SHOP_SQL, error);
-	ob_url_writer_close(&writer);
-	return rc;
-}
-
-static int
-stage_set(struct demo *demo, struct ob_error *error)
-{
-	const char *parent = getenv("TMPDIR");
-	int rc;
-
-	(void)snprintf(demo->directory, sizeof(demo->directory), "%s/outbox-demo-XXXXXX",
-		       parent == NULL || parent[0] == '\0' ? "/tmp" : parent);
-	if (mkdtemp(demo->directory) == NULL) {
-		rc = ob_error_set(error, OB_FAILED, "%s: %s", demo->directory, strerror(errno));
-		demo->directory[0] = '\0';
-		return rc;
-	}
-	(void)snprintf(demo->database, sizeof(demo->database), "%s/shop.db", demo->directory);
-	(void)snprintf(demo->url, sizeof(demo->url), "sqlite:%s", demo->database);
-	(void)snprintf(demo->shop_log, sizeof(demo->shop_log), "%s/shop.log", demo->directory);
-	(void)snprintf(demo->received, sizeof(demo->received), "%s/received.jsonl",
-		       demo->directory);
-	(void)snprintf(demo->relay_log, sizeof(demo->relay_log), "%s/relay.log", demo->directory);
-	(void)snprintf(demo->shipping_log, sizeof(demo->shipping_log), "%s/shipping.log",
-		       demo->directory);
-	rc = address_choose(demo, error);
-	return rc == OB_OK ? database_make(demo, error) : rc;
-}
-
-static void
-stage_clear(struct demo *demo)
-{
-	static const char *const names[] = {"shop.db",     "shop.db-wal",    "shop.db-shm",
-					    "shop.log",    "received.jsonl", "relay.log",
-					    "shipping.log"};
-	const struct demo_options *options = demo->cli->options;
-	char path[PATH_SIZE];
-
-	ob_process_end(&demo->shop, SIGKILL);
-	ob_process_end(&demo->relay, SIGKILL);
-	ob_process_end(&demo->shipping, SIGKILL);
-	if (demo->directory[0] == '\0')
-		return;
-	if (options->keep) {
-		(void)printf("Kept: %s\n", demo->directory);
-		return;
-	}
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", demo->directory, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(demo->directory);
-}
-
-/* ---- the actors ---- */
-
-static int
 relay_start(struct demo *demo, const char *why, struct ob_error *error)
 {
 	/* Short times, so that the story fits into a few seconds; the defaults are for real life. */
-	char *const words[] = {"relay",          demo->url,  "--to",    demo->recipient,
-			       "--subscription", "shipping", "--lease", "1s",
-			       "--probe-max",    "500ms",    NULL};
-	int rc = ob_process_start(&demo->relay, words, NULL, demo->relay_log, error);
+	const char *const words[] = {"relay",
+				     demo->stage.url,
+				     "--to",
+				     demo->recipient,
+				     "--subscription",
+				     "shipping",
+				     "--lease",
+				     "1s",
+				     "--probe-max",
+				     "500ms",
+				     demo->stage.store_option == NULL ? NULL : "--store-option",
+				     demo->stage.store_option,
+				     NULL};
+	int rc = ob_process_start(&demo->relay, words, NULL, demo->stage.relay_log, error);
 
 	if (rc == OB_OK)
 		demo_tell(demo, "relay", "%s (process %d)", why, (int)demo->relay.pid);
@@ -249,9 +209,9 @@ relay_kill(struct demo *demo, const char *when)
 static int
 shipping_start(struct demo *demo, struct ob_error *error)
 {
-	char *const words[] = {"receive", "--listen", demo->address, "--delay", "20ms", NULL};
-	int rc =
-	    ob_process_start(&demo->shipping, words, demo->received, demo->shipping_log, error);
+	const char *const words[] = {"receive", "--listen", demo->address, "--delay", "20ms", NULL};
+	int rc = ob_process_start(&demo->shipping, words, demo->stage.received,
+				  demo->stage.shipping_log, error);
 
 	if (rc == OB_OK)
 		demo_tell(demo, "shipping", "is up, listens at %s", demo->address);
@@ -261,49 +221,103 @@ shipping_start(struct demo *demo, struct ob_error *error)
 static int
 shop_start(struct demo *demo, struct ob_shop *shop, struct ob_error *error)
 {
-	*shop = (struct ob_shop){
-	    .cli = demo->cli, .url = demo->url, .log_path = demo->shop_log, .every_ms = 10};
+	*shop = (struct ob_shop){.stage = &demo->stage, .every_ms = 10};
 	demo_tell(demo, "shop",
 		  "opens: each order and its message are one transaction, some are rolled back");
 	return ob_process_fork(&demo->shop, ob_shop_run, shop, error);
 }
 
+/*
+ * Somebody whose transaction has an id, and stays open: no message may wait for it. In SQLite it would be a writer, and all
+ * others would wait.
+ */
+static int
+stranger_start(struct demo *demo, struct ob_error *error)
+{
+	int rc;
+
+	if (!demo->stage.has_schema)
+		return OB_OK;
+	rc = ob_stage_writer(&demo->stage, &demo->stranger, error);
+	if (rc == OB_OK)
+		rc = ob_url_writer_begin(&demo->stranger, error);
+	if (rc == OB_OK)
+		rc = ob_url_writer_run(&demo->stranger, "SELECT pg_current_xact_id()", error);
+	if (rc == OB_OK)
+		demo_tell(demo, "stranger",
+			  "begins a transaction of its own, and leaves it open to the end");
+	return rc;
+}
+
+static void
+all_end(struct demo *demo, int signal)
+{
+	ob_process_end(&demo->shop, signal);
+	ob_process_end(&demo->relay, signal);
+	ob_process_end(&demo->shipping, signal);
+	ob_url_writer_close(&demo->stranger);
+}
+
 /* ---- the story ---- */
+
+static int
+shipping_is_down(struct demo *demo, struct ob_shop *shop, struct ob_error *error)
+{
+	int rc = stranger_start(demo, error);
+
+	if (rc == OB_OK)
+		rc = shop_start(demo, shop, error);
+	if (rc == OB_OK)
+		rc = relay_start(demo, "starts; shipping is down", error);
+	if (rc == OB_OK)
+		rc = time_pass(demo, 2500, NULL, error);
+	if (rc != OB_OK)
+		return rc;
+	relay_kill(demo, "while shipping is still down");
+	rc = time_pass(demo, 1000, NULL, error);
+	if (rc == OB_OK)
+		rc = relay_start(demo, "starts again", error);
+	return rc == OB_OK ? time_pass(demo, 1500, NULL, error) : rc;
+}
+
+static int
+shipping_is_up(struct demo *demo, struct ob_error *error)
+{
+	int rc = shipping_start(demo, error);
+
+	if (rc == OB_OK)
+		rc = time_pass(demo, 3000, some_arrived, error);
+	if (rc != OB_OK)
+		return rc;
+	relay_kill(demo, "in the middle of its deliveries");
+	rc = time_pass(demo, 500, NULL, error);
+	if (rc == OB_OK)
+		rc = relay_start(demo, "starts once more", error);
+	return rc == OB_OK ? time_pass(demo, 2500, NULL, error) : rc;
+}
 
 static int
 story_play(struct demo *demo, struct ob_error *error)
 {
 	struct ob_shop shop;
-	int rc = shop_start(demo, &shop, error);
+	int rc = shipping_is_down(demo, &shop, error);
 
 	if (rc == OB_OK)
-		rc = relay_start(demo, "starts; shipping is down", error);
-	(void)time_pass(demo, 2500, NULL);
-	if (rc == OB_OK) {
-		relay_kill(demo, "while shipping is still down");
-		(void)time_pass(demo, 1000, NULL);
-		rc = relay_start(demo, "starts again", error);
-	}
-	(void)time_pass(demo, 1500, NULL);
-	if (rc == OB_OK)
-		rc = shipping_start(demo, error);
-	(void)time_pass(demo, 3000, some_arrived);
-	if (rc == OB_OK) {
-		relay_kill(demo, "in the middle of its deliveries");
-		(void)time_pass(demo, 500, NULL);
-		rc = relay_start(demo, "starts once more", error);
-	}
-	(void)time_pass(demo, 2500, NULL);
+		rc = shipping_is_up(demo, error);
+	if (rc != OB_OK)
+		return rc;
 	ob_process_end(&demo->shop, SIGTERM);
 	demo_tell(demo, "shop", "closes");
-	if (rc == OB_OK && !time_pass(demo, SETTLE_MS, all_arrived))
-		demo_tell(demo, "", "not everything has arrived in time");
-	else if (rc == OB_OK)
+	rc = time_pass(demo, SETTLE_MS, all_arrived, error);
+	if (rc != OB_OK)
+		return rc;
+	if (all_arrived(demo))
 		demo_tell(demo, "shipping", "has every order");
-	/* SIGTERM lets the relay write down what was confirmed, and both end in good order. */
-	ob_process_end(&demo->relay, SIGTERM);
-	ob_process_end(&demo->shipping, SIGTERM);
-	return rc;
+	else
+		demo_tell(demo, "", "not everything has arrived in time");
+	/* SIGTERM lets the relay write down what was confirmed, and all end in good order. */
+	all_end(demo, SIGTERM);
+	return OB_OK;
 }
 
 static void
@@ -323,7 +337,7 @@ static int
 reckoning(struct demo *demo, struct ob_error *error)
 {
 	struct ob_demo_counts counts;
-	int rc = ob_demo_count(demo->database, demo->shop_log, demo->received, &counts, error);
+	int rc = ob_stage_count(&demo->stage, &counts, error);
 
 	if (rc != OB_OK)
 		return rc;
@@ -351,16 +365,28 @@ reckoning(struct demo *demo, struct ob_error *error)
 static int
 demo_run(struct ob_cli *cli, struct ob_error *error)
 {
+	const struct demo_options *options = cli->options;
+	const struct sigaction action = {.sa_handler = end_ask};
 	struct demo demo = {.cli = cli};
-	int rc;
+	struct ob_error left = {0};
+	int rc, clear_rc;
 
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
 	demo.began_ms = demo.told_ms = now_ms(&demo);
-	rc = stage_set(&demo, error);
+	rc = ob_stage_set(&demo.stage, cli, options->database, error);
+	if (rc == OB_OK)
+		rc = address_choose(&demo, error);
 	if (rc == OB_OK)
 		rc = story_play(&demo, error);
 	if (rc == OB_OK)
 		rc = reckoning(&demo, error);
-	stage_clear(&demo);
+	all_end(&demo, SIGKILL);
+	clear_rc = ob_stage_clear(&demo.stage, options->keep, &left);
+	if (rc == OB_OK && clear_rc != OB_OK)
+		return ob_error_set(error, left.code, "%s", left.text);
+	if (clear_rc != OB_OK)
+		(void)fprintf(stderr, "%s\n", left.text);
 	return rc;
 }
 
@@ -369,10 +395,13 @@ const struct ob_command ob_cmd_demo = {
     .group = "Set up",
     .summary =
 	"Play a shop, a recipient that is down and a relay that is killed; count what arrives.",
-    .usage = "[--keep]",
-    .examples = "outbox demo\noutbox demo --keep",
+    .usage = "[--database URL] [--keep]",
+    .examples = "outbox demo\noutbox demo --database postgresql:///shop\noutbox demo --keep",
     .notes =
-	"Takes about 15 seconds, in a directory of its own. Ends with 1 when anything was lost or out of order.",
+	"Takes about 15 seconds, in a directory of its own and an SQLite file in it. With --database it plays in a schema\n"
+	"of its own, " OB_STAGE_SCHEMA
+	", refuses to begin where there is one, touches nothing else in that database, makes no\n"
+	"roles, and drops the schema in the end. Ends with 1 when anything was lost or out of order.",
     .options = demo_table,
     .options_size = sizeof(struct demo_options),
     .run = demo_run,

@@ -98,16 +98,16 @@ numbers_read(sqlite3 *db, struct ob_demo_counts *counts, struct ob_error *error)
 		const char *sql;
 		uint64_t *number;
 	} all[] = {
-	    {"SELECT count(*) FROM shop.orders", &counts->committed},
+	    {"SELECT count(*) FROM orders", &counts->committed},
 	    {"SELECT count(*) FROM arrival", &counts->received},
-	    {"SELECT count(*) FROM first JOIN shop.orders ON message_id = id", &counts->delivered},
+	    {"SELECT count(*) FROM first JOIN orders ON message_id = id", &counts->delivered},
 	    {"SELECT count(*) - count(DISTINCT id) FROM arrival", &counts->duplicates},
-	    {"SELECT count(*) FROM shop.orders WHERE message_id NOT IN (SELECT id FROM first)",
+	    {"SELECT count(*) FROM orders WHERE message_id NOT IN (SELECT id FROM first)",
 	     &counts->lost},
-	    {"SELECT count(*) FROM first WHERE id NOT IN (SELECT message_id FROM shop.orders)",
+	    {"SELECT count(*) FROM first WHERE id NOT IN (SELECT message_id FROM orders)",
 	     &counts->phantoms},
 	    {"SELECT count(*) FROM (SELECT number, max(number) OVER (PARTITION BY customer ORDER BY place) AS highest"
-	     " FROM first JOIN shop.orders ON message_id = id) WHERE number < highest",
+	     " FROM first JOIN orders ON message_id = id) WHERE number < highest",
 	     &counts->out_of_order},
 	};
 	int rc = OB_OK;
@@ -117,25 +117,48 @@ numbers_read(sqlite3 *db, struct ob_demo_counts *counts, struct ob_error *error)
 	return rc;
 }
 
-static int
-shop_attach(sqlite3 *db, const char *path, struct ob_error *error)
-{
-	sqlite3_stmt *attach = NULL;
-	int rc = sqlite3_prepare_v2(db, "ATTACH ?1 AS shop", -1, &attach, NULL);
+struct orders_read {
+	sqlite3_stmt *insert;
+	int rc;
+};
 
-	if (rc == SQLITE_OK) {
-		(void)sqlite3_bind_text(attach, 1, path, -1, SQLITE_STATIC);
-		rc = sqlite3_step(attach);
-	}
-	(void)sqlite3_finalize(attach);
-	return rc == SQLITE_DONE ? OB_OK : database_fail(db, error);
+static void
+order_add(void *context, const char *const *columns)
+{
+	struct orders_read *read = context;
+
+	for (int i = 0; i < 3; i++)
+		(void)sqlite3_bind_text(read->insert, i + 1, columns[i], -1, SQLITE_TRANSIENT);
+	if (read->rc == SQLITE_DONE)
+		read->rc = sqlite3_step(read->insert);
+	(void)sqlite3_reset(read->insert);
+}
+
+static int
+orders_read(sqlite3 *db, struct ob_url_writer *shop, const char *orders, struct ob_error *error)
+{
+	struct orders_read read = {.rc = SQLITE_DONE};
+	char sql[128];
+	int rc = OB_OK;
+
+	(void)snprintf(sql, sizeof(sql), "SELECT number, customer, message_id FROM %s", orders);
+	if (sqlite3_prepare_v2(db, "INSERT INTO orders VALUES (?1, ?2, ?3)", -1, &read.insert,
+			       NULL) != SQLITE_OK)
+		rc = database_fail(db, error);
+	if (rc == OB_OK)
+		rc = ob_url_writer_rows(shop, sql, order_add, &read, error);
+	if (rc == OB_OK && read.rc != SQLITE_DONE)
+		rc = database_fail(db, error);
+	(void)sqlite3_finalize(read.insert);
+	return rc;
 }
 
 int
-ob_demo_count(const char *database_path, const char *shop_log, const char *received_log,
-	      struct ob_demo_counts *counts, struct ob_error *error)
+ob_demo_count(struct ob_url_writer *shop, const char *orders, const char *shop_log,
+	      const char *received_log, struct ob_demo_counts *counts, struct ob_error *error)
 {
 	static const char tables[] =
+	    "CREATE TABLE orders (number INTEGER, customer TEXT, message_id TEXT PRIMARY KEY);"
 	    "CREATE TABLE arrival (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL);"
 	    "CREATE INDEX arrival_id ON arrival (id);"
 	    "CREATE VIEW first AS SELECT id, min(place) AS place FROM arrival GROUP BY id";
@@ -147,7 +170,7 @@ ob_demo_count(const char *database_path, const char *shop_log, const char *recei
 	    sqlite3_exec(db, tables, NULL, NULL, NULL) != SQLITE_OK)
 		rc = database_fail(db, error);
 	if (rc == OB_OK)
-		rc = shop_attach(db, database_path, error);
+		rc = orders_read(db, shop, orders, error);
 	if (rc == OB_OK)
 		rc = arrivals_read(db, received_log, error);
 	if (rc == OB_OK)

@@ -2,8 +2,9 @@
 #ifndef OB_CLI_DEMO_COUNT_H
 #define OB_CLI_DEMO_COUNT_H
 
-#include <outbox/error.h>
 #include <stdint.h>
+
+#include "writer_url.h"
 
 struct ob_demo_counts {
 	uint64_t committed;    /* orders in the shop's table */
@@ -16,9 +17,9 @@ struct ob_demo_counts {
 	uint64_t out_of_order; /* first arrivals behind a later order of the same customer */
 };
 
-/* Reads the three; a file that is not there yet counts as empty. */
-int ob_demo_count(const char *database_path, const char *shop_log, const char *received_log,
-		  struct ob_demo_counts *counts, struct ob_error *error);
+/* Reads the three: the shop's table `orders`, its log, the recipient's. A file that is not there yet counts as empty. */
+int ob_demo_count(struct ob_url_writer *shop, const char *orders, const char *shop_log,
+		  const char *received_log, struct ob_demo_counts *counts, struct ob_error *error);
 
 /* Only the arrivals so far: lines of the recipient's log. */
 uint64_t ob_demo_lines(const char *path, const char *prefix);

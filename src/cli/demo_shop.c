@@ -27,15 +27,16 @@ struct order {
 
 /* Nothing in it needs quoting. */
 static int
-order_insert(struct ob_url_writer *writer, const struct order *order, struct ob_error *error)
+order_insert(struct ob_url_writer *writer, const struct order *order, const char *orders,
+	     struct ob_error *error)
 {
 	char sql[256];
 	int rc;
 
 	(void)snprintf(sql, sizeof(sql),
-		       "INSERT INTO orders (number, customer, total, message_id) VALUES (%" PRId64
+		       "INSERT INTO %s (number, customer, total, message_id) VALUES (%" PRId64
 		       ", '%s', %d, '%s')",
-		       order->number, order->customer, order->total, order->id);
+		       orders, order->number, order->customer, order->total, order->id);
 	rc = ob_url_writer_run(writer, sql, error);
 	if (rc != OB_OK)
 		ob_error_prefix(error, "orders");
@@ -44,8 +45,8 @@ order_insert(struct ob_url_writer *writer, const struct order *order, struct ob_
 
 /* The order and its message in one transaction, which is what this is all about. */
 static int
-order_place(struct ob_url_writer *writer, const struct order *order, bool changes_mind,
-	    struct ob_error *error)
+order_place(struct ob_url_writer *writer, const struct order *order, const char *orders,
+	    bool changes_mind, struct ob_error *error)
 {
 	char payload[128];
 	struct ob_new_message message = {.id = order->id,
@@ -57,7 +58,7 @@ order_place(struct ob_url_writer *writer, const struct order *order, bool change
 
 	if (rc != OB_OK)
 		return rc;
-	rc = order_insert(writer, order, error);
+	rc = order_insert(writer, order, orders, error);
 	(void)snprintf(payload, sizeof(payload),
 		       "{\"order\":%" PRId64 ",\"customer\":\"%s\",\"total\":%d}", order->number,
 		       order->customer, order->total);
@@ -85,7 +86,7 @@ orders_place(const struct ob_shop *shop, struct ob_url_writer *writer, FILE *log
 {
 	static const char *const customers[OB_SHOP_CUSTOMERS] = {
 	    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"};
-	const struct ob_host *host = shop->cli->host;
+	const struct ob_host *host = shop->stage->cli->host;
 	int64_t number = 0;
 	int rc = OB_OK;
 
@@ -97,7 +98,7 @@ orders_place(const struct ob_shop *shop, struct ob_url_writer *writer, FILE *log
 
 		rc = ob_uuid7(order.id, error);
 		if (rc == OB_OK)
-			rc = order_place(writer, &order, changes_mind, error);
+			rc = order_place(writer, &order, shop->stage->orders, changes_mind, error);
 		if (rc == OB_OK) {
 			(void)fprintf(log, "%s %s\n", changes_mind ? "rolled_back" : "committed",
 				      order.id);
@@ -115,14 +116,14 @@ ob_shop_run(void *context)
 	struct sigaction action = {.sa_handler = close_ask};
 	struct ob_url_writer writer = {0};
 	struct ob_error error = {0};
-	FILE *log = fopen(shop->log_path, "a");
+	FILE *log = fopen(shop->stage->shop_log, "a");
 	int rc;
 
 	/* Without SA_RESTART, so that the pause between two orders ends at once. */
 	(void)sigaction(SIGTERM, &action, NULL);
 	if (log == NULL)
 		return OB_EXIT_FAILURE;
-	rc = ob_url_writer_open(shop->cli, &writer, shop->url, NULL, &error);
+	rc = ob_stage_writer(shop->stage, &writer, &error);
 	if (rc == OB_OK)
 		rc = orders_place(shop, &writer, log, &error);
 	if (rc != OB_OK)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ child_prepare(const char *stdout_path, const char *stderr_path)
 }
 
 int
-ob_process_start(struct ob_process *process, char *const *arguments, const char *stdout_path,
+ob_process_start(struct ob_process *process, const char *const *arguments, const char *stdout_path,
 		 const char *stderr_path, struct ob_error *error)
 {
 	char name[] = "outbox";
@@ -39,7 +40,7 @@ ob_process_start(struct ob_process *process, char *const *arguments, const char 
 	int count = 0;
 
 	while (arguments[count] != NULL && count < ARGUMENTS_MAX) {
-		words[count + 1] = arguments[count];
+		words[count + 1] = (char *)(uintptr_t)arguments[count];
 		count++;
 	}
 	(void)fflush(NULL);

@@ -13,8 +13,8 @@ struct ob_process {
  * Starts `outbox ARGUMENTS...` (NULL at the end, without the program's name). stdout and stderr are appended to files; NULL:
  * nowhere.
  */
-int ob_process_start(struct ob_process *process, char *const *arguments, const char *stdout_path,
-		     const char *stderr_path, struct ob_error *error);
+int ob_process_start(struct ob_process *process, const char *const *arguments,
+		     const char *stdout_path, const char *stderr_path, struct ob_error *error);
 
 /* Forks; the child runs the function and ends with what it returns. */
 int ob_process_fork(struct ob_process *process, int (*run)(void *context), void *context,

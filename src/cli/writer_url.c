@@ -66,6 +66,14 @@ ob_url_writer_run(struct ob_url_writer *writer, const char *sql, struct ob_error
 }
 
 int
+ob_url_writer_rows(struct ob_url_writer *writer, const char *sql,
+		   void (*each)(void *context, const char *const *columns), void *context,
+		   struct ob_error *error)
+{
+	return writer->ops->rows(writer->writer, sql, each, context, error);
+}
+
+int
 ob_url_writer_publish(struct ob_url_writer *writer, const struct ob_new_message *messages,
 		      size_t count, struct ob_message_id *ids, struct ob_error *error)
 {

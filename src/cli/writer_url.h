@@ -23,6 +23,9 @@ void ob_url_writer_close(struct ob_url_writer *writer);
 /* As the functions of struct ob_writer_ops; a right that is missing ends the command as a failed open does. */
 int ob_url_writer_begin(struct ob_url_writer *writer, struct ob_error *error);
 int ob_url_writer_run(struct ob_url_writer *writer, const char *sql, struct ob_error *error);
+int ob_url_writer_rows(struct ob_url_writer *writer, const char *sql,
+		       void (*each)(void *context, const char *const *columns), void *context,
+		       struct ob_error *error);
 int ob_url_writer_publish(struct ob_url_writer *writer, const struct ob_new_message *messages,
 			  size_t count, struct ob_message_id *ids, struct ob_error *error);
 

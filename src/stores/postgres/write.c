@@ -2,7 +2,11 @@
 #include <outbox/postgres.h>
 #include <string.h>
 
+#include "check.h"
 #include "postgres_store.h"
+
+/* The queries are of this program, see the demo. */
+#define ROWS_COLUMNS_MAX 8
 
 struct postgres_writer {
 	struct ob_writer base;       /* first: the contract's part */
@@ -62,6 +66,28 @@ writer_run(struct ob_writer *base, const char *sql, struct ob_error *error)
 }
 
 static int
+writer_rows(struct ob_writer *base, const char *sql,
+	    void (*each)(void *context, const char *const *columns), void *context,
+	    struct ob_error *error)
+{
+	struct postgres_store *store = &writer_of(base)->store;
+	PGresult *result = PQexec(store->conn, sql);
+	const char *columns[ROWS_COLUMNS_MAX] = {NULL};
+	int code = OB_OK;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		code = run_fail(store, result, error);
+	OB_CHECK(PQnfields(result) <= ROWS_COLUMNS_MAX);
+	for (int i = 0; code == OB_OK && i < PQntuples(result); i++) {
+		for (int j = 0; j < PQnfields(result); j++)
+			columns[j] = PQgetisnull(result, i, j) ? NULL : PQgetvalue(result, i, j);
+		each(context, columns);
+	}
+	PQclear(result);
+	return code;
+}
+
+static int
 writer_publish(struct ob_writer *base, const struct ob_new_message *messages, size_t count,
 	       struct ob_message_id *ids, struct ob_error *error)
 {
@@ -80,6 +106,7 @@ const struct ob_writer_ops ob_postgres_writer = {
     .open = writer_open,
     .close = writer_close,
     .run = writer_run,
+    .rows = writer_rows,
     .check = ob_postgres_message_check,
     .publish = writer_publish,
 };

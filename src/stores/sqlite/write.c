@@ -54,19 +54,51 @@ writer_close(struct ob_writer *base)
 }
 
 static int
-writer_run(struct ob_writer *base, const char *sql, struct ob_error *error)
+run_fail(sqlite3 *db, int rc, struct ob_error *error)
 {
-	sqlite3 *db = writer_of(base)->db;
-	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-
-	if (rc == SQLITE_OK)
-		return OB_OK;
 	if ((rc & 0xff) == SQLITE_BUSY)
 		return ob_error_set(error, OB_BUSY,
 				    "another connection writes for too long; try again");
 	if ((rc & 0xff) == SQLITE_FULL)
 		return ob_error_set(error, OB_LIMIT, "%s", sqlite3_errmsg(db));
 	return ob_error_set(error, OB_FAILED, "%s", sqlite3_errmsg(db));
+}
+
+static int
+writer_run(struct ob_writer *base, const char *sql, struct ob_error *error)
+{
+	sqlite3 *db = writer_of(base)->db;
+	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? OB_OK : run_fail(db, rc, error);
+}
+
+struct rows_read {
+	void (*each)(void *context, const char *const *columns);
+	void *context;
+};
+
+static int
+row_pass(void *context, int count, char **columns, char **names)
+{
+	const struct rows_read *read = context;
+
+	(void)count;
+	(void)names;
+	read->each(read->context, (const char *const *)columns);
+	return 0;
+}
+
+static int
+writer_rows(struct ob_writer *base, const char *sql,
+	    void (*each)(void *context, const char *const *columns), void *context,
+	    struct ob_error *error)
+{
+	struct rows_read read = {.each = each, .context = context};
+	sqlite3 *db = writer_of(base)->db;
+	int rc = sqlite3_exec(db, sql, row_pass, &read, NULL);
+
+	return rc == SQLITE_OK ? OB_OK : run_fail(db, rc, error);
 }
 
 static int
@@ -83,6 +115,7 @@ const struct ob_writer_ops ob_sqlite_writer = {
     .open = writer_open,
     .close = writer_close,
     .run = writer_run,
+    .rows = writer_rows,
     .check = ob_sqlite_message_check,
     .publish = writer_publish,
 };

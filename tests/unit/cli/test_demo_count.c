@@ -5,41 +5,49 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "database.h"
 #include "demo_count.h"
+#include "host.h"
 
 struct scene {
 	char directory[64];
-	char database[128], shop_log[128], received[128];
+	char url[128], shop_log[128], received[128];
+	struct ob_real_host host;
+	struct ob_cli cli;
+	struct ob_url_writer shop;
 };
 
 static int
 scene_make(void **state)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
-	sqlite3 *db;
 	FILE *log;
 
 	assert_non_null(scene);
 	(void)snprintf(scene->directory, sizeof(scene->directory), "/tmp/ob-count-XXXXXX");
 	assert_non_null(mkdtemp(scene->directory));
-	(void)snprintf(scene->database, sizeof(scene->database), "%s/shop.db", scene->directory);
+	(void)snprintf(scene->url, sizeof(scene->url), "sqlite:%s/shop.db", scene->directory);
 	(void)snprintf(scene->shop_log, sizeof(scene->shop_log), "%s/shop.log", scene->directory);
 	(void)snprintf(scene->received, sizeof(scene->received), "%s/received", scene->directory);
-	assert_int_equal(sqlite3_open(scene->database, &db), SQLITE_OK);
+	ob_real_host_init(&scene->host, NULL, NULL);
+	scene->cli.host = &scene->host.host;
+	assert_int_equal(ob_database_migrate(&scene->cli, scene->url, NULL, true, NULL, NULL, NULL),
+			 OB_OK);
+	assert_int_equal(ob_url_writer_open(&scene->cli, &scene->shop, scene->url, NULL, NULL),
+			 OB_OK);
 	assert_int_equal(
-	    sqlite3_exec(db,
-			 "CREATE TABLE orders (number INTEGER PRIMARY KEY, customer, message_id);"
-			 "INSERT INTO orders VALUES (1, 'alice', 'a1'), (2, 'bob', 'b2'),"
-			 " (3, 'alice', 'a3'), (4, 'alice', 'a4')",
-			 NULL, NULL, NULL),
-	    SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	    ob_url_writer_run(
+		&scene->shop,
+		"CREATE TABLE orders (number INTEGER PRIMARY KEY, customer, message_id);"
+		"INSERT INTO orders VALUES (1, 'alice', 'a1'), (2, 'bob', 'b2'),"
+		" (3, 'alice', 'a3'), (4, 'alice', 'a4')",
+		NULL),
+	    OB_OK);
 	log = fopen(scene->shop_log, "w");
 	assert_non_null(log);
 	assert_true(
@@ -55,7 +63,8 @@ scene_remove(void **state)
 {
 	struct scene *scene = *state;
 
-	(void)unlink(scene->database);
+	ob_url_writer_close(&scene->shop);
+	(void)unlink(strchr(scene->url, ':') + 1);
 	(void)unlink(scene->shop_log);
 	(void)unlink(scene->received);
 	(void)rmdir(scene->directory);
@@ -65,7 +74,7 @@ scene_remove(void **state)
 
 /* Counts the arrivals of these ids, in this order. An id in brackets came, but was not taken. */
 static struct ob_demo_counts
-count_of(const struct scene *scene, const char *const *ids)
+count_of(struct scene *scene, const char *const *ids)
 {
 	FILE *file = fopen(scene->received, "w");
 	struct ob_demo_counts counts;
@@ -79,7 +88,8 @@ count_of(const struct scene *scene, const char *const *ids)
 	}
 	assert_int_equal(fclose(file), 0);
 	assert_int_equal(
-	    ob_demo_count(scene->database, scene->shop_log, scene->received, &counts, NULL), 0);
+	    ob_demo_count(&scene->shop, "orders", scene->shop_log, scene->received, &counts, NULL),
+	    0);
 	assert_int_equal(counts.committed, 4);
 	assert_int_equal(counts.rolled_back, 1);
 	return counts;

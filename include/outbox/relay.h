@@ -18,11 +18,11 @@
  *	ob_relay_free(relay);
  *
  * Threads: start makes two threads for each subscription (one that sends, one that talks to the
- * database) with all signals blocked; where the store can split a subscription into shards there is
- * a third one, and two for each shard that is run here. Nothing in here touches the process's signal
- * handlers. drain, stop, reopen, poke, stats and wait may be called from any thread between start and
- * free, ob_callback_answer from any thread at any time, the others from one thread at a time; none
- * from a signal handler.
+ * database) with all signals blocked but those of faults (SIGSEGV ...); where the store can split a
+ * subscription into shards there is a third one, and two for each shard that is run here. Nothing in
+ * here touches the process's signal handlers. drain, stop, reopen, poke, stats and wait may be called
+ * from any thread between start and free, ob_callback_answer from any thread at any time, the others
+ * from one thread at a time; none from a signal handler.
  *
  * fork: a child process must not touch a relay that its parent made, nor free it: it has none of
  * its threads, and an open database does not survive a fork. Fork before ob_relay_new, or exec in

@@ -1,12 +1,12 @@
 /* What is asked of a runner from outside its loop. */
 #include "runner_state.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
 #include "text.h"
+#include "threads.h"
 #include "url.h"
 
 #define NEVER INT64_MAX
@@ -108,20 +108,14 @@ set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
 int
 ob_runner_start(struct ob_runner *runner, struct ob_error *error)
 {
-	sigset_t all, before;
-	int failed;
+	int code;
 
 	set_phase(runner, OB_RUNNER_STARTING);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&runner->thread, NULL, ob_runner_main, runner);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed != 0) {
+	code = ob_thread_start(&runner->thread, ob_runner_main, runner, error);
+	runner->started = code == OB_OK;
+	if (code != OB_OK)
 		set_phase(runner, OB_RUNNER_NEW);
-		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
-	}
-	runner->started = true;
-	return OB_OK;
+	return code;
 }
 
 void

@@ -1,13 +1,13 @@
 /* What is asked of a subscription's runners from outside, and how they begin and end. */
 #include "shards.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "registry.h"
 #include "shards_state.h"
 #include "text.h"
+#include "threads.h"
 
 /* ---- one more, and one less ---- */
 
@@ -128,21 +128,15 @@ set_phase(struct ob_shards *shards, enum ob_runner_phase phase)
 int
 ob_shards_start(struct ob_shards *shards, struct ob_error *error)
 {
-	sigset_t all, before;
-	int code, failed;
+	int code;
 
 	set_phase(shards, OB_RUNNER_STARTING);
 	code = ob_runner_start(shards->slots[0].runner, error);
 	if (code != OB_OK || shards->ops->join == NULL)
 		return code;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&shards->thread, NULL, ob_shards_main, shards);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed != 0)
-		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
-	shards->started = true;
-	return OB_OK;
+	code = ob_thread_start(&shards->thread, ob_shards_main, shards, error);
+	shards->started = code == OB_OK;
+	return code;
 }
 
 void

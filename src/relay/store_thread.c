@@ -1,12 +1,12 @@
 #include "store_jobs.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "check.h"
 #include "host.h"
+#include "threads.h"
 
 /* Of a state that flickers not every turn is written. */
 #define REPORT_EVERY_MS 200
@@ -314,17 +314,10 @@ ob_store_thread_new(const struct ob_store_thread_config *config, struct ob_store
 int
 ob_store_thread_start(struct ob_store_thread *thread, struct ob_error *error)
 {
-	sigset_t all, before;
-	int failed;
+	int code = ob_thread_start(&thread->thread, store_thread_main, thread, error);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&thread->thread, NULL, store_thread_main, thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed != 0)
-		return ob_error_set(error, OB_LIMIT, "cannot start a thread: %s", strerror(failed));
-	thread->started = true;
-	return OB_OK;
+	thread->started = code == OB_OK;
+	return code;
 }
 
 /* Under the lock, after an order was placed. `in_wait` says that the store is open and stays so. */

@@ -6,8 +6,10 @@ usage: test_disk.py [NAME...]     environment: OUTBOX_BUILD
 """
 import contextlib
 import json
+import os
 import pathlib
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -158,13 +160,31 @@ def may_not_be_written(journal, *suffixes):
         check(len(arrived(it)) <= 15 + 5, f"{len(arrived(it))} arrived, where one settle of 5 has an unknown outcome")
 
 
+def shared_memory_is_cut():
+    """SQLite maps the -shm: who uses what is not there, or may not be written, is killed by the system. That must not be silent."""
+    with world(build=BUILD, journal="wal") as it:
+        it.receive()
+        write(it, 1, 5)
+        relay = it.relay()
+        wait_for(lambda: ids(1, 5) <= set(arrived(it)), 15, "the first messages")
+        os.truncate(f"{it.database.path}-shm", 0)
+        check(relay.wait(15) == -signal.SIGBUS, relay.log())
+        check(len(lines(relay, "the -shm beside an SQLite database")) == 1, f"not one line:\n{relay.log()}")
+        write(it, 6, 5)
+        it.relay()
+        wait_for(lambda: ids(1, 10) <= set(arrived(it)), 15, "all to arrive")
+        check(len(arrived(it)) <= 10 + 5, f"{len(arrived(it))} arrived, where one settle of 5 may not have been written")
+
+
 CASES = [
     ("a disk that is full while the relay settles, WAL mode", full_while_settling, "wal"),
     ("a disk that is full while the relay settles, rollback mode", full_while_settling, "delete"),
     ("a disk that is full when the relay starts", full_at_the_start),
     ("a disk that is full while the tables are made", full_while_migrating),
+    ("a database that may not be written for a while, WAL mode", may_not_be_written, "wal", "", "-wal"),
     ("a database that may not be written for a while, rollback mode", may_not_be_written, "delete", ""),
     ("a write-ahead log that may not be written for a while", may_not_be_written, "wal", "-wal"),
+    ("shared memory that is cut short", shared_memory_is_cut),
 ]
 
 if __name__ == "__main__":

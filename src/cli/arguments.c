@@ -7,8 +7,6 @@
 #include "options.h"
 #include "text.h"
 
-#define COMMANDS_MAX 64
-
 /* ---- which command ---- */
 
 static const struct ob_command *
@@ -46,7 +44,7 @@ both_join(char *out, size_t size, const char *first, const char *second)
 static int
 command_unknown(const char *first, const char *second, struct ob_error *error)
 {
-	const char *names[COMMANDS_MAX];
+	const char *names[OB_COMMANDS_MAX];
 	const char *nearest;
 	char both[64];
 	size_t count = 0;
@@ -65,7 +63,7 @@ command_unknown(const char *first, const char *second, struct ob_error *error)
 	(void)ob_text_copy(both, sizeof(both), first);
 	if (grouped)
 		(void)both_join(both, sizeof(both), first, second);
-	while (ob_commands[count] != NULL && count < COMMANDS_MAX) {
+	while (ob_commands[count] != NULL && count < OB_COMMANDS_MAX) {
 		names[count] = ob_commands[count]->name;
 		count++;
 	}

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "help.h"
 #include "registry.h"
+#include "text.h"
 
 static void
 schemes_print(const char *const *schemes)
@@ -40,6 +41,35 @@ sinks_print(void)
 	}
 }
 
+static const struct {
+	const char *name;
+	void (*print)(void);
+} lists[] = {{"stores", stores_print}, {"sinks", sinks_print}};
+
+#define LISTS_COUNT (sizeof(lists) / sizeof(lists[0]))
+
+/* What is no command either: a list is suggested where no command's name is nearer. */
+static int
+word_unknown(const char *word, int rc, struct ob_error *error)
+{
+	const char *names[OB_COMMANDS_MAX + LISTS_COUNT], *nearest;
+	size_t count = 0;
+
+	while (ob_commands[count] != NULL && count < OB_COMMANDS_MAX) {
+		names[count] = ob_commands[count]->name;
+		count++;
+	}
+	for (size_t i = 0; i < LISTS_COUNT; i++)
+		names[count++] = lists[i].name;
+	nearest = ob_text_nearest(word, names, count);
+	for (size_t i = 0; i < LISTS_COUNT; i++)
+		if (nearest == lists[i].name)
+			return ob_error_set(error, OB_USAGE,
+					    "there is no help on \"%s\"; did you mean \"%s\"?",
+					    word, nearest);
+	return rc;
+}
+
 static int
 help_run(struct ob_cli *cli, struct ob_error *error)
 {
@@ -51,20 +81,19 @@ help_run(struct ob_cli *cli, struct ob_error *error)
 		ob_help_overview(stdout);
 		return OB_OK;
 	}
-	if (strcmp(cli->arguments[0], "stores") == 0) {
-		stores_print();
-		return OB_OK;
-	}
-	if (strcmp(cli->arguments[0], "sinks") == 0) {
-		sinks_print();
-		return OB_OK;
+	for (size_t i = 0; i < LISTS_COUNT; i++) {
+		if (strcmp(cli->arguments[0], lists[i].name) == 0) {
+			lists[i].print();
+			return OB_OK;
+		}
 	}
 	if (cli->argument_count == 1 && ob_help_group(stdout, cli->arguments[0]))
 		return OB_OK;
 	rc = ob_command_find(cli->argument_count, cli->arguments, &command, &words, error);
-	if (rc == OB_OK)
-		ob_help_command(stdout, command);
-	return rc;
+	if (rc != OB_OK)
+		return word_unknown(cli->arguments[0], rc, error);
+	ob_help_command(stdout, command);
+	return OB_OK;
 }
 
 const struct ob_command ob_cmd_help = {

@@ -56,6 +56,8 @@ struct ob_command {
 	int (*run)(struct ob_cli *cli, struct ob_error *error);
 };
 
+#define OB_COMMANDS_MAX 64
+
 /* All commands in the order of the help, NULL at the end. */
 extern const struct ob_command *const ob_commands[];
 

@@ -84,6 +84,9 @@ def without_a_command_the_overview_comes_on_stderr(_):
 def what_is_mistyped_is_answered_with_the_nearest(shop):
     refused(2, 'did you mean "relay"?', "relya")
     refused(2, 'did you mean "dead list"?', "dead", "lst")
+    refused(2, 'did you mean "sinks"?', "help", "sinsk")
+    refused(2, 'did you mean "stores"?', "help", "store")
+    refused(2, 'did you mean "status"?', "help", "stauts")
     refused(2, "one of list, show, retry, discard must follow", "dead")
     refused(2, 'did you mean "--topic"?', "publish", shop.url, "--tpic", "x")
     refused(2, "two hyphens", "publish", shop.url, "-t", "x")

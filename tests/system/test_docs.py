@@ -2,12 +2,13 @@
 """Runs every command that README, the other pages at the top and docs/ show, as a reader would: in order, in a directory
 that is empty but for the build.
 
-A page that names a PostgreSQL database finds a server of its own by PGHOST and so on.
+A page that names a PostgreSQL database finds a server of its own by PGHOST and so on. A block that begins with ```psql DATABASE is a
+conversation of several sessions with it, see lib/sessions.py: each is replayed, in order, after the page's other commands.
 
 A fenced block that begins with ```sh is run with `sh -eu`; the blocks of one page share one shell. One that must not be
 run says why: ```sh norun: the reason. Commands and options within the text must be those that the program's help knows.
-Prints TAP: for each page whether its commands work, its text names what there is, and its links lead somewhere, and a skip for
-each block that was not run.
+Prints TAP: for each page whether its commands work, its conversations go as they are shown, its text names what there is, and
+its links lead somewhere, and a skip for each block that was not run.
 
 usage: test_docs.py BUILD_DIR [PAGE...]
 """
@@ -23,6 +24,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 from servers.postgres import Postgres  # noqa: E402
+from sessions import replay  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE_DEADLINE_S = 120
@@ -30,15 +32,15 @@ FENCE = re.compile(r"^```(\S*)[ \t]*(.*)$")
 
 
 def blocks(page):
-    """Yields (line number, info after the language, text) of each sh block."""
+    """Yields (line number, language, info after it, text) of each block that is run."""
     language, info, start, lines = None, "", 0, []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = FENCE.match(line)
         if fence and language is None:
             language, info, start, lines = fence[1] or "text", fence[2], number, []
         elif line.startswith("```") and language is not None:
-            if language == "sh":
-                yield start, info, "\n".join(lines)
+            if language in ("sh", "psql"):
+                yield start, language, info, "\n".join(lines)
             language = None
         elif language is not None:
             lines.append(line)
@@ -47,9 +49,9 @@ def blocks(page):
 
 
 @contextlib.contextmanager
-def server_of(script):
+def server_of(script, conversations):
     """What a page's commands need to find a server of its own."""
-    if not re.search(r"\bpostgresql://|\bpsql ", script):
+    if not conversations and not re.search(r"\bpostgresql://|\bpsql ", script):
         yield {}
         return
     with Postgres().start() as server:
@@ -112,7 +114,7 @@ def main():
     number = failed = 0
     for page in pages:
         name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
-        script = []
+        script, conversations = [], []
         number += 1
         broken = broken_links(page)
         failed += bool(broken)
@@ -123,26 +125,34 @@ def main():
         failed += bool(unknown)
         print(f"{'not ok' if unknown else 'ok'} {number} - {name} names commands and options that there are")
         print("".join(f"# {code}\n" for code in unknown), end="")
-        for line, info, text in blocks(page):
-            if info.startswith("norun:"):
+        for line, language, info, text in blocks(page):
+            if language == "psql":
+                conversations.append((line, info, text))
+            elif info.startswith("norun:"):
                 number += 1
                 print(f"ok {number} - {name}:{line} # SKIP {info[len('norun:'):].strip()}")
             elif info:
                 raise ValueError(f"{name}:{line}: '{info}': only 'norun: reason' may stand behind sh")
             else:
                 script.append(f"echo '--- {name}:{line}'\n{text}")
-        if not script:
+        if not script and not conversations:
             continue
         number += 1
         with tempfile.TemporaryDirectory(prefix="outbox-docs-") as cwd:
-            with server_of("\n".join(script)) as more:
+            with server_of("\n".join(script), conversations) as more:
                 status, output = run("\n".join(script), build, cwd, more)
+                replayed = [(line, replay(text, database, {**os.environ, **more})) for line, database, text in conversations]
         if status == 0:
             print(f"ok {number} - every command of {name} works")
         else:
             failed += 1
             print(f"not ok {number} - every command of {name} works")
             print("".join(f"# {line}\n" for line in [f"exit status {status}", *output.splitlines()[-40:]]), end="")
+        for line, otherwise in replayed:
+            number += 1
+            failed += bool(otherwise)
+            print(f"{'not ok' if otherwise else 'ok'} {number} - the conversation of {name}:{line} goes as it is shown")
+            print("".join(f"# {line}\n" for line in otherwise.splitlines()), end="")
     print(f"1..{number}")
     return 1 if failed else 0
 

@@ -38,7 +38,7 @@
  * names the snapshot that stands in `opening`, in the statement that writes or in the transaction that reads. A standby that
  * was promoted without it refuses, and so does a server that crashed unseen behind a proxy and lost an unconfirmed one.
  *
- * What goes wrong with less (each was seen under load):
+ * What goes wrong with less (each was seen under load; docs/reading-postgresql.md has some of it as conversations to replay):
  *
  *	number > last              7 commits after 8 was read: 7 is lost
  *	by xid, below all open     T2 takes its id, T1 a later one, writes the key and commits; then T2 writes the key and commits:

@@ -19,6 +19,11 @@ static const struct ob_option list_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "print a JSON object a line",
      .field = offsetof(struct ob_selection_options, json_lines)},
+    {.name = "plain",
+     .type = OB_OPTION_BOOL,
+     .help =
+	 "a line each, between tabs: since, subscription, place, id, topic, key, type, tries, code, text",
+     .field = offsetof(struct ob_selection_options, plain)},
     OB_STORE_OPTION(struct ob_selection_options, store_options),
     {0},
 };
@@ -59,6 +64,30 @@ line_print(const struct listing *it, const struct ob_listed *row)
 	ob_buf_free(&line);
 }
 
+static int
+plain_print(const struct listing *it, const struct ob_listed *row)
+{
+	char since[OB_TEXT_FIELD_MAX];
+	struct ob_buf line;
+	int rc;
+
+	ob_time_ago(it->cli, since, row->since_ms);
+	ob_buf_init(&line, 65536);
+	ob_plain_text(&line, since);
+	ob_plain_text(&line, row->subscription);
+	ob_plain_text(&line, ob_place_name(row->place));
+	ob_plain_bytes(&line, row->message.id);
+	ob_plain_bytes(&line, row->message.topic);
+	ob_plain_bytes(&line, row->message.key);
+	ob_plain_bytes(&line, row->message.type);
+	ob_plain_number(&line, row->attempts);
+	ob_plain_text(&line, row->code);
+	ob_plain_text(&line, row->text);
+	rc = ob_plain_print(&line, it->error);
+	ob_buf_free(&line);
+	return rc;
+}
+
 static bool
 row_print(void *context, const struct ob_listed *row)
 {
@@ -69,6 +98,10 @@ row_print(void *context, const struct ob_listed *row)
 	it->count++;
 	it->page++;
 	it->position = row->position;
+	if (it->options->plain) {
+		it->rc = plain_print(it, row);
+		return it->rc == OB_OK;
+	}
 	if (!it->options->json && !it->options->json_lines) {
 		line_print(it, row);
 		return true;
@@ -102,12 +135,15 @@ static int
 list_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct ob_selection_options *options = cli->options;
-	bool for_people = !options->json && !options->json_lines;
+	bool for_people = !options->json && !options->json_lines && !options->plain;
 	struct listing it = {.cli = cli, .options = options, .error = error, .rc = OB_OK};
 	struct ob_store_handle handle;
-	int rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
-				  &handle, error);
+	int rc = ob_one_form_check(options->json, options->json_lines, options->plain, error);
 
+	if (rc != OB_OK)
+		return rc;
+	rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
+			      &handle, error);
 	it.limit = options->limit > 0 ? (uint64_t)options->limit
 		   : for_people       ? LIMIT_OF_PEOPLE
 				      : UINT64_MAX;
@@ -138,7 +174,7 @@ const struct ob_command ob_cmd_dead_list = {
     .name = "dead list",
     .group = "Act",
     .summary = "List messages that were given up, with their reasons.",
-    .usage = "DATABASE [filters] [--json | --json-lines]",
+    .usage = "DATABASE [filters] [--json | --json-lines | --plain]",
     .examples =
 	"outbox dead list sqlite:shop.db\n"
 	"outbox dead list sqlite:shop.db --subscription shipping --code http_422 --json-lines\n"

@@ -10,7 +10,7 @@ enum { DESCRIPTORS_WANTED = 1024, SINK_TIMEOUT_MS = 15000 };
 
 struct doctor_options {
 	char *to;
-	bool json;
+	bool json, plain;
 	struct ob_strings sink_options, store_options;
 };
 
@@ -23,6 +23,10 @@ static const struct ob_option doctor_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "print one JSON object",
      .field = offsetof(struct doctor_options, json)},
+    {.name = "plain",
+     .type = OB_OPTION_BOOL,
+     .help = "a line each, between tabs: level, code, what, mend",
+     .field = offsetof(struct doctor_options, plain)},
     {.name = "sink-option",
      .type = OB_OPTION_LIST,
      .help = "an option of the recipient; see: outbox help sinks",
@@ -108,10 +112,13 @@ doctor_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct doctor_options *options = cli->options;
 	struct ob_json json;
-	struct ob_findings findings = {.cli = cli, .json = options->json ? &json : NULL};
+	struct ob_findings findings = {
+	    .cli = cli, .json = options->json ? &json : NULL, .plain = options->plain};
 	struct ob_report report = ob_findings_report(&findings);
-	int rc = ob_database_url_check(cli->arguments[0], error);
+	int rc = ob_one_form_check(options->json, false, options->plain, error);
 
+	if (rc == OB_OK)
+		rc = ob_database_url_check(cli->arguments[0], error);
 	if (rc != OB_OK)
 		return rc;
 	ob_json_begin(&json);
@@ -127,7 +134,7 @@ doctor_run(struct ob_cli *cli, struct ob_error *error)
 	ob_json_close(&json, '}');
 	if (options->json)
 		rc = ob_json_print(&json, error);
-	else
+	else if (!options->plain)
 		(void)printf("%s\n", findings.failures > 0   ? "Something is broken."
 				     : findings.warnings > 0 ? "It works, but see the warnings."
 							     : "All is well.");
@@ -141,7 +148,7 @@ const struct ob_command ob_cmd_doctor = {
     .name = "doctor",
     .group = "Set up",
     .summary = "Examine a database, and a recipient, and say what mends each finding.",
-    .usage = "DATABASE [--to SINK] [--json]",
+    .usage = "DATABASE [--to SINK] [--json | --plain]",
     .examples =
 	"outbox doctor sqlite:shop.db\noutbox doctor sqlite:shop.db --to https://shipping.example/orders",
     .notes =

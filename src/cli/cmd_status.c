@@ -8,7 +8,7 @@
 
 struct status_options {
 	char *subscription;
-	bool json;
+	bool json, plain;
 	struct ob_strings store_options;
 };
 
@@ -21,6 +21,12 @@ static const struct ob_option status_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "print one JSON object",
      .field = offsetof(struct status_options, json)},
+    {.name = "plain",
+     .type = OB_OPTION_BOOL,
+     .help =
+	 "a line each, between tabs: name, state, pending at most, age of the oldest in ms, parked, scheduled, dead, "
+	 "relay, why, mend",
+     .field = offsetof(struct status_options, plain)},
     OB_STORE_OPTION(struct status_options, store_options),
     {0},
 };
@@ -29,7 +35,9 @@ struct status {
 	struct ob_cli *cli;
 	const char *url;
 	struct ob_json json;
-	bool as_json;
+	bool as_json, as_plain;
+	struct ob_error *error;
+	int rc; /* of printing */
 	unsigned count;
 };
 
@@ -242,6 +250,29 @@ json_add(struct ob_json *json, const struct ob_subscription_stats *it, const cha
 	ob_json_close(json, '}');
 }
 
+static int
+plain_print(const struct ob_subscription_stats *it, const char *why, const char *mend,
+	    struct ob_error *error)
+{
+	struct ob_buf line;
+	int rc;
+
+	ob_buf_init(&line, 65536);
+	ob_plain_text(&line, it->name);
+	ob_plain_text(&line, state_word(it));
+	ob_plain_number(&line, it->pending ? (int64_t)it->pending_max : 0);
+	ob_plain_number(&line, it->pending ? it->oldest_age_ms : 0);
+	ob_plain_number(&line, (int64_t)it->parked_rows);
+	ob_plain_number(&line, (int64_t)it->scheduled_rows);
+	ob_plain_number(&line, (int64_t)it->dead_rows);
+	ob_plain_text(&line, it->owner);
+	ob_plain_text(&line, why);
+	ob_plain_text(&line, mend);
+	rc = ob_plain_print(&line, error);
+	ob_buf_free(&line);
+	return rc;
+}
+
 static void
 subscription_print(void *context, const struct ob_subscription_stats *it)
 {
@@ -253,6 +284,8 @@ subscription_print(void *context, const struct ob_subscription_stats *it)
 	advise(status, it, &why, &mend);
 	if (status->as_json)
 		json_add(&status->json, it, ob_buf_text(&why), ob_buf_text(&mend));
+	else if (status->as_plain)
+		status->rc = plain_print(it, ob_buf_text(&why), ob_buf_text(&mend), status->error);
 	else
 		text_print(status, it, ob_buf_text(&why), ob_buf_text(&mend));
 	ob_buf_free(&why);
@@ -264,22 +297,31 @@ static int
 status_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct status_options *options = cli->options;
-	struct status status = {.cli = cli, .url = cli->arguments[0], .as_json = options->json};
+	struct status status = {.cli = cli,
+				.url = cli->arguments[0],
+				.as_json = options->json,
+				.as_plain = options->plain,
+				.error = error};
 	struct ob_store_handle handle;
-	int rc = ob_database_open(cli, status.url, &options->store_options, OB_DATABASE_READ,
-				  &handle, error);
+	int rc = ob_one_form_check(options->json, false, options->plain, error);
 
+	if (rc != OB_OK)
+		return rc;
+	rc = ob_database_open(cli, status.url, &options->store_options, OB_DATABASE_READ, &handle,
+			      error);
 	ob_json_begin(&status.json);
 	ob_json_open(&status.json, NULL, '{');
 	ob_json_open(&status.json, "subscriptions", '[');
 	if (rc == OB_OK)
 		rc = handle.ops->stats(handle.store, options->subscription, subscription_print,
 				       &status, error);
+	if (rc == OB_OK)
+		rc = status.rc;
 	ob_json_close(&status.json, ']');
 	ob_json_close(&status.json, '}');
 	if (rc == OB_OK && options->json)
 		rc = ob_json_print(&status.json, error);
-	else if (rc == OB_OK && status.count == 0)
+	else if (rc == OB_OK && status.count == 0 && !options->plain)
 		(void)printf("There is no subscription yet. The first relay makes it:\n"
 			     "  outbox relay %s --to SINK --subscription NAME\n",
 			     status.url);
@@ -292,7 +334,7 @@ const struct ob_command ob_cmd_status = {
     .name = "status",
     .group = "Look",
     .summary = "Show where every subscription stands, and what frees one that is stuck.",
-    .usage = "DATABASE [--subscription NAME] [--json]",
+    .usage = "DATABASE [--subscription NAME] [--json | --plain]",
     .examples =
 	"outbox status sqlite:shop.db\noutbox status sqlite:shop.db --subscription shipping --json",
     .arguments_min = 1,

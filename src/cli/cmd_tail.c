@@ -8,10 +8,13 @@
 
 enum { PAGE = 200, FOLLOW_EVERY_MS = 100 };
 
+/* A message of 16 MiB whose every byte is escaped as \\xXX, and its other fields. */
+#define PLAIN_SIZE_MAX ((size_t)80 * 1024 * 1024)
+
 struct tail_options {
 	int64_t count;
 	char *topic, *key, *type;
-	bool follow, json, json_lines;
+	bool follow, json, json_lines, plain;
 	struct ob_strings store_options;
 };
 
@@ -46,6 +49,10 @@ static const struct ob_option tail_table[] = {
      .type = OB_OPTION_BOOL,
      .help = "print a JSON object a line",
      .field = offsetof(struct tail_options, json_lines)},
+    {.name = "plain",
+     .type = OB_OPTION_BOOL,
+     .help = "a line each, between tabs: created at, id, topic, key, type, payload",
+     .field = offsetof(struct tail_options, plain)},
     OB_STORE_OPTION(struct tail_options, store_options),
     {0},
 };
@@ -70,6 +77,24 @@ position_note(void *context, const struct ob_listed *row)
 	return false;
 }
 
+static int
+plain_print(const char *created, const struct ob_message *message, struct ob_error *error)
+{
+	struct ob_buf line;
+	int rc;
+
+	ob_buf_init(&line, PLAIN_SIZE_MAX);
+	ob_plain_text(&line, created);
+	ob_plain_bytes(&line, message->id);
+	ob_plain_bytes(&line, message->topic);
+	ob_plain_bytes(&line, message->key);
+	ob_plain_bytes(&line, message->type);
+	ob_plain_bytes(&line, message->payload);
+	rc = ob_plain_print(&line, error);
+	ob_buf_free(&line);
+	return rc;
+}
+
 static bool
 row_print(void *context, const struct ob_listed *row)
 {
@@ -86,6 +111,10 @@ row_print(void *context, const struct ob_listed *row)
 		return it->rc == OB_OK;
 	}
 	ob_rfc3339_format(created, row->message.created_at_us);
+	if (it->options->plain) {
+		it->rc = plain_print(created, &row->message, it->error);
+		return it->rc == OB_OK;
+	}
 	ob_buf_init(&line, 8192);
 	ob_buf_appendf(&line, "%s  ", created);
 	ob_print_bytes(&line, row->message.id, 64);
@@ -158,6 +187,9 @@ tail_run(struct ob_cli *cli, struct ob_error *error)
 	if (options->follow && options->json)
 		return ob_error_set(error, OB_USAGE,
 				    "what is followed never ends: use --json-lines, not --json");
+	rc = ob_one_form_check(options->json, options->json_lines, options->plain, error);
+	if (rc != OB_OK)
+		return rc;
 	rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
 			      &handle, error);
 	ob_json_begin(&it.json);
@@ -192,7 +224,7 @@ const struct ob_command ob_cmd_tail = {
     .name = "tail",
     .group = "Look",
     .summary = "Show the latest messages of the log, and follow it.",
-    .usage = "DATABASE [--count N] [--follow] [--json | --json-lines]",
+    .usage = "DATABASE [--count N] [--follow] [--json | --json-lines | --plain]",
     .examples =
 	"outbox tail sqlite:shop.db\noutbox tail sqlite:shop.db --follow --topic 'orders.*'\n"
 	"outbox tail sqlite:shop.db --count 1000 --json-lines",

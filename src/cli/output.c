@@ -130,6 +130,50 @@ ob_json_message(struct ob_json *json, const struct ob_message *message)
 }
 
 void
+ob_plain_bytes(struct ob_buf *line, struct ob_bytes value)
+{
+	if (line->size > 0)
+		ob_buf_append_byte(line, '\t');
+	if (value.data == NULL || value.size == 0)
+		ob_buf_append_byte(line, '-');
+	else
+		ob_log_escape(line, value.data, value.size);
+}
+
+void
+ob_plain_text(struct ob_buf *line, const char *text)
+{
+	ob_plain_bytes(line, (struct ob_bytes){text, text == NULL ? 0 : strlen(text)});
+}
+
+void
+ob_plain_number(struct ob_buf *line, int64_t number)
+{
+	ob_buf_appendf(line, "%s%" PRId64, line->size > 0 ? "\t" : "", number);
+}
+
+int
+ob_plain_print(struct ob_buf *line, struct ob_error *error)
+{
+	bool failed = line->failed;
+
+	if (!failed)
+		(void)printf("%s\n", ob_buf_text(line));
+	ob_buf_reset(line);
+	return failed ? ob_error_set(error, OB_NOMEM, "the output is too large for the memory")
+		      : OB_OK;
+}
+
+int
+ob_one_form_check(bool json, bool json_lines, bool plain, struct ob_error *error)
+{
+	if (json + json_lines + plain > 1)
+		return ob_error_set(error, OB_USAGE,
+				    "--json, --json-lines and --plain exclude each other");
+	return OB_OK;
+}
+
+void
 ob_print_bytes(struct ob_buf *out, struct ob_bytes bytes, size_t width)
 {
 	size_t size = bytes.size;
@@ -259,6 +303,20 @@ finding_print(struct ob_findings *findings, const struct ob_finding *finding)
 }
 
 static void
+finding_plain(const char *level, const struct ob_finding *finding)
+{
+	struct ob_buf line;
+
+	ob_buf_init(&line, 65536);
+	ob_plain_text(&line, level);
+	ob_plain_text(&line, finding->code);
+	ob_plain_text(&line, finding->what);
+	ob_plain_text(&line, finding->mend);
+	(void)ob_plain_print(&line, NULL);
+	ob_buf_free(&line);
+}
+
+static void
 finding_add(void *context, const struct ob_finding *finding)
 {
 	static const char *const names[] = {"ok", "note", "warn", "fail"};
@@ -269,6 +327,10 @@ finding_add(void *context, const struct ob_finding *finding)
 		findings->warnings++;
 	if (finding->level == OB_FINDING_FAIL)
 		findings->failures++;
+	if (findings->plain) {
+		finding_plain(names[finding->level], finding);
+		return;
+	}
 	if (json == NULL) {
 		finding_print(findings, finding);
 		return;

@@ -37,6 +37,18 @@ void ob_json_free(struct ob_json *json);
 /* The members of a message: id, topic, key, type, content_type, headers, payload or payload_base64, created_at. */
 void ob_json_message(struct ob_json *json, const struct ob_message *message);
 
+/* ---- plain: a line a row, fields between tabs, nothing cut, no colour ---- */
+
+/* Begins a row, or adds a field to one. What would break a line or a field is escaped; "-": absent or empty. */
+void ob_plain_bytes(struct ob_buf *line, struct ob_bytes value);
+void ob_plain_text(struct ob_buf *line, const char *text); /* NULL: absent */
+void ob_plain_number(struct ob_buf *line, int64_t number);
+/* Prints the row and begins anew. OB_NOMEM when it was too large. */
+int ob_plain_print(struct ob_buf *line, struct ob_error *error);
+
+/* OB_USAGE when more than one of --json, --json-lines and --plain was given. */
+int ob_one_form_check(bool json, bool json_lines, bool plain, struct ob_error *error);
+
 /* ---- text ---- */
 
 #define OB_TEXT_FIELD_MAX 64
@@ -76,6 +88,7 @@ bool ob_confirm(const struct ob_cli *cli, const char *format, ...) OB_PRINTF(2, 
 struct ob_findings {
 	struct ob_cli *cli;
 	struct ob_json *json; /* NULL: text */
+	bool plain;           /* and that in rows: level, code, what, mend */
 	unsigned warnings, failures;
 };
 

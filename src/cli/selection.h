@@ -10,7 +10,7 @@ struct ob_selection_options {
 	char *subscription, *topic, *key, *type, *code;
 	int place; /* an index into the names below */
 	int64_t limit;
-	bool json, json_lines, all_matching, yes, no_input, dry_run;
+	bool json, json_lines, plain, all_matching, yes, no_input, dry_run;
 	struct ob_strings store_options;
 };
 

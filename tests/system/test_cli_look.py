@@ -81,6 +81,30 @@ def a_long_list_is_read_page_by_page(shop):
     assert outbox("dead", "discard", shop.url, "--all-matching", "--yes", "--json").json()["count"] == 1700
 
 
+def rows(*words, **more):
+    return [line.split("\t") for line in outbox(*words, "--plain", **more).out.splitlines()]
+
+
+@case
+def plain_is_a_line_a_row_with_tabs_between(shop):
+    assert rows("status", shop.url) == rows("tail", shop.url) == rows("dead", "list", shop.url) == []
+    shop.bury(1)
+    long = "x" * 1000
+    shop.sql("INSERT INTO outbox_message (id, topic, partition_key, payload) VALUES ('a' || char(9) || 'b', 't', NULL, '" + long + "')")
+    created, *fields = rows("tail", shop.url)[-1]
+    assert created.endswith("Z") and fields == ["a\\x09b", "t", "-", "-", long], fields
+    since, *fields = rows("dead", "list", shop.url)[0]
+    assert since.endswith("Z") and len(fields) == 9 and fields[:2] == ["default", "dead"], fields
+    assert fields[3:7] == ["t", "k0", "-", "1"] and fields[8] == "no such customer", fields
+    name, state, pending, age, parked, scheduled, dead, relay, why, mend = rows("status", shop.url)[0]
+    assert (name, state, parked, scheduled, dead, relay) == ("default", "no relay", "0", "0", "1", "-")
+    assert int(pending) >= 1 and int(age) >= 0 and "no relay runs" in why and mend.startswith("outbox relay "), (pending, why, mend)
+    assert all(len(row) == 4 and row[0] in ("ok", "note", "warn") for row in rows("doctor", shop.url))
+    for words in (["status"], ["tail"], ["dead", "list"], ["doctor"]):
+        refused(2, "exclude each other", *words, shop.url, "--plain", "--json")
+        assert "between tabs: " in outbox(*words, "--help").out
+
+
 @case
 def what_others_wrote_moves_no_cursor(shop):
     shop.sql("INSERT INTO outbox_message (id, topic, partition_key, type, payload) VALUES"

@@ -1,6 +1,7 @@
 /* The file: modes and encodings that are not ours to choose, disks that are full. */
 #include <errno.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,6 +132,40 @@ a_full_disk_leaves_no_half_state(void **state)
 	assert_int_equal(rmdir(mount_point), 0);
 }
 
+/* What was read cannot be made durable: the journal and the directory cannot be opened for their sync. */
+static void
+without_descriptors_what_was_fetched_is_given_up(void **state)
+{
+	struct world *world = *state;
+	struct rlimit before, none;
+	int unused, code;
+
+	if (world->kind == &store_kind_sqlite_wal)
+		OB_SKIP("in WAL mode nothing is opened to be synced");
+	world_subscribe(world, "s", "*");
+	world_acquire(world, 0, "s");
+	world_append_many(world, 2, "t", "k");
+	assert_int_equal(world_fetch(world, 0)->count, 2);
+	world_append_many(world, 1, "t", "k");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	unused = dup(STDERR_FILENO);
+	assert_true(unused >= 0);
+	close(unused);
+	none = before;
+	none.rlim_cur = (rlim_t)unused;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ob_batch_reset(world->at[0].batch);
+	code = world->kind->ops->fetch(world->at[0].store, &world_fetch_all, world->at[0].batch,
+				       &world->error);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	expect_code(world, OB_AGAIN, code);
+	/* After that code the relay forgets all that it has, so it must come again. */
+	world_acquire(world, 0, "s");
+	assert_false(world->at[0].acquired.goes_on);
+	assert_int_equal(world_fetch(world, 0)->count, 3);
+	assert_int_equal(world->at[0].batch->rows[0].ordinal, 1);
+}
+
 static void
 the_wal_of_a_quiet_database_is_kept_small(void **state)
 {
@@ -173,6 +208,8 @@ const struct store_test sqlite_file_tests[] = {
     {"the mode of a database is left alone", the_mode_of_a_database_is_left_alone},
     {"a database in UTF-16 gives UTF-8", a_database_in_utf_16_gives_utf_8},
     {"a full disk leaves no half state", a_full_disk_leaves_no_half_state},
+    {"without descriptors what was fetched is given up",
+     without_descriptors_what_was_fetched_is_given_up},
     {"the WAL of a quiet database is kept small", the_wal_of_a_quiet_database_is_kept_small},
     {NULL, NULL},
 };

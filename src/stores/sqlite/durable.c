@@ -23,6 +23,16 @@
 
 #include "sqlite_store.h"
 
+/* What was read may not be handed out, and what was handed out before is given up with it. */
+static int
+sync_fail(struct sqlite_store *store, const char *path, const char *why, struct ob_error *error)
+{
+	store->in_doubt = true;
+	return ob_error_set(error, OB_AGAIN,
+			    "%s: what was read cannot be made durable: sync of %s: %s", store->name,
+			    path, why);
+}
+
 static int
 file_sync(struct sqlite_store *store, int which, struct ob_error *error)
 {
@@ -35,11 +45,7 @@ file_sync(struct sqlite_store *store, int which, struct ob_error *error)
 	if (file == NULL || file->pMethods == NULL)
 		return OB_OK;
 	rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-	if (rc == SQLITE_OK)
-		return OB_OK;
-	store->in_doubt = true;
-	return ob_error_set(error, OB_AGAIN, "%s: what was read cannot be made durable: %s",
-			    store->name, sqlite3_errstr(rc));
+	return rc == SQLITE_OK ? OB_OK : sync_fail(store, store->path, sqlite3_errstr(rc), error);
 }
 
 /* What tells one beginning of the -wal from the next: bytes 16 to 23 of its head, 0 when it is empty or not there. */
@@ -80,16 +86,11 @@ path_sync(struct sqlite_store *store, const char *path, struct ob_error *error)
 	int fd = open(path, O_RDONLY | O_CLOEXEC), failed;
 
 	if (fd < 0)
-		return errno == ENOENT ? OB_OK
-				       : ob_error_set(error, OB_AGAIN, "%s: %s: %s", store->name,
-						      path, strerror(errno));
+		return errno == ENOENT ? OB_OK : sync_fail(store, path, strerror(errno), error);
 	/* Some file systems cannot sync a directory, and need not. */
 	failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP ? errno : 0;
 	close(fd);
-	if (failed == 0)
-		return OB_OK;
-	store->in_doubt = true;
-	return ob_error_set(error, OB_AGAIN, "%s: %s: %s", store->name, path, strerror(failed));
+	return failed == 0 ? OB_OK : sync_fail(store, path, strerror(failed), error);
 }
 
 static int

@@ -25,6 +25,7 @@ struct shim_file {
 static sqlite3_vfs shim, *real_vfs;
 static struct kept_file files[FILES_MAX];
 static struct shim_file *open_files[64];
+static unsigned syncs; /* so far */
 
 static struct shim_file *
 shim_of(sqlite3_file *file)
@@ -72,6 +73,7 @@ static int
 shim_sync(sqlite3_file *file, int flags)
 {
 	(void)flags;
+	syncs++;
 	shim_keep(shim_of(file));
 	return SQLITE_OK;
 }
@@ -374,11 +376,55 @@ a_settle_that_a_power_cut_takes_back_is_whole(void **state)
 	power_end(state);
 }
 
+/* The application writes, but no messages: it waits for its own syncs alone. All that there was is trimmed. */
+static void
+what_is_durable_is_not_synced_again(void **state)
+{
+	struct world *world = *state;
+	struct ob_fetch nothing = {0};
+	sqlite3 *db = power_begin(state);
+	uint64_t rows;
+	bool again;
+	unsigned before;
+
+	sqlite_test_run(db, insert);
+	world_fetch(world, 0);
+	world_settle(world, 0, 1);
+	expect_ok(world, world->kind->ops->trim(world->at[0].store, &rows, &again, &world->error));
+	assert_int_equal(rows, 1);
+	for (int round = 0; round < 2; round++) {
+		world_close(world, 0);
+		world_open(world, 0);
+		world_sleep_ms(5);
+		world_acquire(world, 0, "s");
+		/* With `nothing`: a relay that is paused asks whether it still is. */
+		world_fetch_as(world, 0, round == 0 ? &world_fetch_all : &nothing);
+		before = syncs;
+		for (int i = 0; i < 5; i++) {
+			sqlite_test_run(db, "CREATE TABLE t (x); DROP TABLE t");
+			world_fetch_as(world, 0, round == 0 ? &world_fetch_all : &nothing);
+		}
+		assert_int_equal(syncs, before);
+		expect_ok(world, world->kind->ops->release(world->at[0].store, &world->error));
+	}
+	/* And what comes then is. */
+	world_acquire(world, 0, "s");
+	world_fetch(world, 0);
+	before = syncs;
+	sqlite_test_run(db, "INSERT INTO outbox_message (id, topic) VALUES ('m2', 't')");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m2");
+	assert_true(syncs > before);
+	power_cut(world, db);
+	assert_string_equal(world_listing(world, 0, &logged), "m2");
+	power_end(state);
+}
+
 const struct store_test sqlite_power_tests[] = {
     {"what nobody read may vanish", what_nobody_read_may_vanish},
     {"what was delivered outlives a power cut", what_was_delivered_outlives_a_power_cut},
     {"what was delivered outlives a power cut after a checkpoint",
      what_was_delivered_outlives_a_power_cut_after_a_checkpoint},
+    {"what is durable is not synced again", what_is_durable_is_not_synced_again},
     {"a settle that a power cut takes back is whole",
      a_settle_that_a_power_cut_takes_back_is_whole},
     {NULL, NULL},

@@ -127,7 +127,15 @@ ob_sqlite_make_durable(struct sqlite_store *store, struct ob_error *error)
 			return code;
 	}
 	code = store->wal ? wal_sync(store, error) : rollback_mode_sync(store, error);
-	if (code == OB_OK)
-		store->durable_position = store->seen_position;
-	return code;
+	if (code != OB_OK)
+		return code;
+	if (store->seen_position > store->known.log_end) {
+		store->known.log_end = store->seen_position;
+		store->known.log_end_id = store->seen_id;
+	}
+	/* Where the log's end was not looked at, or all of it is trimmed, it is at least what was read or passed. */
+	store->durable_position = store->seen_position > store->reading.read.log
+				      ? store->seen_position
+				      : store->reading.read.log;
+	return OB_OK;
 }

@@ -574,10 +574,6 @@ ob_sqlite_fetch(struct ob_store *base, const struct ob_fetch *fetch, struct ob_b
 		fetch_undo(store, point, batch);
 		return code;
 	}
-	if (store->durable_position > store->known.log_end) {
-		store->known.log_end = store->durable_position;
-		store->known.log_end_id = store->seen_id;
-	}
 	batch->passed = ob_reading_passed(&store->reading);
 	store->more = batch->more;
 	return OB_OK;

@@ -311,6 +311,67 @@ a_settle_is_done_as_a_whole_or_not_at_all(void **state)
 		    world->kind->ops->settle(world->at[0].store, &settle, &world->error));
 }
 
+/* How often some thousands of SQLite's steps went by while a connection held the write lock. */
+static unsigned long_writes;
+
+static int
+note_long_write(void *db)
+{
+	if (sqlite3_txn_state(db, "main") == SQLITE_TXN_WRITE)
+		long_writes++;
+	return 0;
+}
+
+static int
+watch_connection(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
+{
+	(void)error;
+	(void)api;
+	sqlite3_progress_handler(db, 10000, note_long_write, db);
+	return SQLITE_OK;
+}
+
+/* The log has no index on ids and no count of its rows, so that to find where a replay begins takes as long as it has rows. */
+static void
+a_long_log_is_not_read_under_the_write_lock(void **state)
+{
+	struct world *world = *state;
+	struct ob_change changes[] = {
+	    {.kind = OB_CHANGE_REPLAY, .since_ms = -1},
+	    {.kind = OB_CHANGE_REPLAY, .since_ms = 3600000},
+	    {.kind = OB_CHANGE_REPLAY, .since_ms = -1, .from_id = "m19000"},
+	    {.kind = OB_CHANGE_ADOPT, .since_ms = -1, .from_id = "m19000"},
+	};
+	const uint64_t counts[] = {20000, 20000, 1001, 1};
+	sqlite3 *db = sqlite_test_connect(world);
+	uint64_t count;
+
+	world_subscribe(world, "s", "*");
+	sqlite_test_run(
+	    db, "INSERT INTO outbox_message (id, topic)"
+		" WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+		" SELECT 'm' || i, 't' FROM n; UPDATE outbox_checkpoint SET position = 20000");
+	assert_int_equal(sqlite3_auto_extension((void (*)(void))watch_connection), SQLITE_OK);
+	world_open(world, 1);
+	sqlite3_cancel_auto_extension((void (*)(void))watch_connection);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		changes[i].selection.subscription = "s";
+		long_writes = 0;
+		expect_ok(world, world->kind->ops->change(world->at[1].store, &changes[i], &count,
+							  &world->error));
+		assert_int_equal(count, counts[i]);
+		assert_int_equal(long_writes, 0);
+	}
+	assert_int_equal(sqlite_test_number(db, "SELECT position FROM outbox_checkpoint"), 18999);
+	/* Who only counts needs no lock at all. */
+	changes[0].dry_run = true;
+	sqlite_test_run(db, "BEGIN IMMEDIATE");
+	expect_ok(world,
+		  world->kind->ops->change(world->at[1].store, &changes[0], &count, &world->error));
+	assert_int_equal(count, 18999);
+	sqlite3_close(db);
+}
+
 static void
 migrate_run(const char *path, unsigned seed)
 {
@@ -373,6 +434,7 @@ const struct store_test sqlite_writer_tests[] = {
     {"a busy writer makes the relay try again", a_busy_writer_makes_the_relay_try_again},
     {"the application waits no longer than 50 ms", the_application_waits_no_longer_than_50_ms},
     {"a settle is done as a whole or not at all", a_settle_is_done_as_a_whole_or_not_at_all},
+    {"a long log is not read under the write lock", a_long_log_is_not_read_under_the_write_lock},
     {"several may migrate at once", several_may_migrate_at_once},
     {NULL, NULL},
 };

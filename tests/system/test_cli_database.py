@@ -241,7 +241,8 @@ def two_inits_at_once_are_safe(shop):
 
 @case
 def a_database_that_somebody_writes_is_for_later(shop):
-    shop.drain("null:")
+    shop.publish("--topic", "t", "--payload", "x")
+    shop.drain("null:", "--store-option", "retention=1h")
     db = sqlite3.connect(shop.path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     hurry = ("--store-option", "busy-timeout=50ms")
@@ -249,7 +250,9 @@ def a_database_that_somebody_writes_is_for_later(shop):
                   ["dead", "retry", shop.url, "--all-matching", "--yes"], ["relay", shop.url, "--to", "null:"]):
         refused(75, "another connection holds the write lock", *words, *hurry)
     refused(75, "another connection writes", "publish", shop.url, "--topic", "t", "--payload", "x")
+    # Who only looks need not wait.
     outbox("status", shop.url)
+    assert "at most 1 message would be" in outbox("replay", shop.url, "default", "--from-beginning", "--dry-run").out
     db.close()
 
 

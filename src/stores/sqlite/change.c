@@ -4,6 +4,7 @@
  *
  * Many rows are changed a short transaction at a time: the application waits for it like for any writer. A retry
  * or discard of a whole list can so end halfway; what is done is done, and the same call again does the rest.
+ * What the log has to be read for is found out before the transaction.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 
 #define CHUNK_ROWS 256
 #define CHUNK_MS   10
+/* Of the log, read at once: some milliseconds of work. */
+#define READ_ROWS 4096
 
 #define COPIED \
 	"id, topic, partition_key, type, content_type, headers, created_at, payload_bytes, payload"
@@ -21,6 +24,7 @@ struct changing {
 	struct sqlite_store *store;
 	const struct ob_change *change;
 	int64_t now_ms;
+	int64_t from; /* REPLAY, ADOPT: of the message to go on with */
 	uint64_t count;
 };
 
@@ -300,14 +304,57 @@ number_of(struct changing *c, const char *sql, const char *text, int64_t a, int6
 	return code;
 }
 
-/* The first message with this id; the log has no index on ids, so this reads it. */
+/* What is found by reading the log. */
+struct log_found {
+	int64_t rows, position; /* of the first message with the id; 0: there is none */
+};
+
+/*
+ * Reads the messages behind `after` and up to `end`, counts them, and looks for an id if there is one to be found. The log has no
+ * index on ids, and may be long: so it is read outside of any transaction of ours, in short pieces, since in rollback mode the
+ * application waits for a reader, too.
+ */
+static int
+log_read(struct changing *c, const char *id, int64_t after, int64_t end, struct log_found *found,
+	 struct ob_error *error)
+{
+	static const char sql[] =
+	    "SELECT count(*), max(seq), min(CASE WHEN id = ?1 THEN seq END) FROM (SELECT seq, id"
+	    " FROM outbox_message WHERE seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4)";
+	sqlite3_stmt *statement;
+	int64_t rows = READ_ROWS;
+	int code = ob_sqlite_prepare_text(c->store, sql, &statement, error), rc;
+
+	if (code != OB_OK)
+		return code;
+	ob_sqlite_bind_string(statement, 1, id);
+	sqlite3_bind_int64(statement, 3, end);
+	sqlite3_bind_int64(statement, 4, READ_ROWS);
+	while (code == OB_OK && rows == READ_ROWS && found->position == 0) {
+		sqlite3_bind_int64(statement, 2, after);
+		rc = sqlite3_step(statement);
+		if (rc == SQLITE_ROW) {
+			rows = sqlite3_column_int64(statement, 0);
+			after = sqlite3_column_int64(statement, 1);
+			found->position = sqlite3_column_int64(statement, 2);
+			found->rows += rows;
+		} else {
+			code = ob_sqlite_fail(c->store, rc, "change", error);
+		}
+		sqlite3_reset(statement);
+	}
+	sqlite3_finalize(statement);
+	return code;
+}
+
 static int
 position_of_id(struct changing *c, const char *id, int64_t *position, struct ob_error *error)
 {
-	int code = number_of(c, "SELECT seq FROM outbox_message WHERE id = ?1 ORDER BY seq LIMIT 1",
-			     id, 0, 0, position, error);
+	struct log_found found = {0};
+	int code = log_read(c, id, 0, INT64_MAX, &found, error);
 
-	if (code == OB_OK && *position == 0)
+	*position = found.position;
+	if (code == OB_OK && found.position == 0)
 		code =
 		    ob_error_set(error, OB_NOT_FOUND, "%s: no message in the log has the id '%s'",
 				 c->store->name, id);
@@ -346,38 +393,40 @@ position_since(struct changing *c, int64_t since_ms, int64_t *position, struct o
 	return code;
 }
 
+/* From where on, and how many messages that is. */
 static int
-change_replay(struct changing *c, struct ob_error *error)
+replay_look(struct changing *c, struct ob_error *error)
 {
-	const char *name = c->change->selection.subscription;
-	int64_t from = 1, end, count;
+	struct log_found found = {0};
+	int64_t end;
 	int code = OB_OK;
 
+	c->from = 1;
 	if (c->change->from_id != NULL)
-		code = position_of_id(c, c->change->from_id, &from, error);
+		code = position_of_id(c, c->change->from_id, &c->from, error);
 	else if (c->change->since_ms >= 0)
-		code = position_since(c, c->change->since_ms, &from, error);
+		code = position_since(c, c->change->since_ms, &c->from, error);
 	if (code == OB_OK)
 		code =
 		    number_of(c, "SELECT position FROM outbox_checkpoint WHERE subscription = ?1",
-			      name, 0, 0, &end, error);
+			      c->change->selection.subscription, 0, 0, &end, error);
 	if (code == OB_OK)
-		code =
-		    number_of(c,
-			      "SELECT count(*) FROM outbox_message WHERE seq >= ?2 AND seq <="
-			      " (SELECT position FROM outbox_checkpoint WHERE subscription = ?1)",
-			      name, from, 0, &count, error);
-	if (code != OB_OK)
-		return code;
-	c->count = (uint64_t)count;
-	if (c->change->dry_run || count == 0)
-		return OB_OK;
+		code = log_read(c, NULL, c->from - 1, end, &found, error);
+	c->count = (uint64_t)found.rows;
+	return code;
+}
+
+static int
+change_replay(struct changing *c, struct ob_error *error)
+{
 	/* A replay that is not over yet is taken in. */
-	code = run_numbers(c,
-			   "UPDATE outbox_checkpoint SET replay_end = position, replay_position ="
-			   " CASE WHEN replay_position < ?2 THEN replay_position ELSE ?2 END"
-			   " WHERE subscription = ?1",
-			   from - 1, 0, 0, error);
+	int code =
+	    run_numbers(c,
+			"UPDATE outbox_checkpoint SET replay_end = position, replay_position ="
+			" CASE WHEN replay_position < ?2 THEN replay_position ELSE ?2 END"
+			" WHERE subscription = ?1",
+			c->from - 1, 0, 0, error);
+
 	return code == OB_OK ? epoch_raise(c, error) : code;
 }
 
@@ -420,12 +469,10 @@ adopt_position(struct changing *c, struct ob_error *error)
 	int64_t position = 0;
 	int code = OB_OK;
 
-	if (c->change->from_id != NULL) {
-		code = position_of_id(c, c->change->from_id, &position, error);
-		position--;
-	} else if (c->change->from_now) {
+	if (c->change->from_id != NULL)
+		position = c->from - 1;
+	else if (c->change->from_now)
 		code = log_numbers(c, &position, error);
-	}
 	if (code != OB_OK)
 		return code;
 	return run_numbers(c,
@@ -459,11 +506,25 @@ change_adopt(struct changing *c, struct ob_error *error)
 
 /* ---- the call ---- */
 
-/* The changes that are one short transaction. */
+/* What takes long, before the application would have to wait for it. `*done`: there is nothing to write. */
 static int
-change_once(struct changing *c, struct ob_error *error)
+change_look(struct changing *c, bool *done, struct ob_error *error)
 {
-	bool dry_run = c->change->dry_run;
+	int code = OB_OK;
+
+	*done = false;
+	if (c->change->kind == OB_CHANGE_REPLAY) {
+		code = replay_look(c, error);
+		*done = c->change->dry_run || c->count == 0;
+	} else if (c->change->kind == OB_CHANGE_ADOPT && c->change->from_id != NULL) {
+		code = position_of_id(c, c->change->from_id, &c->from, error);
+	}
+	return code;
+}
+
+static int
+change_write(struct changing *c, struct ob_error *error)
+{
 	int code = ob_sqlite_begin_write(c->store, error);
 
 	if (code != OB_OK)
@@ -482,11 +543,25 @@ change_once(struct changing *c, struct ob_error *error)
 	default:
 		code = ob_error_set(error, OB_INVALID, "unknown change %d", (int)c->change->kind);
 	}
-	if (dry_run && code == OB_OK) {
+	if (c->change->dry_run && code == OB_OK) {
 		/* Counted by doing it, and taken back. */
 		return ob_sqlite_end(c->store, OB_BUSY, NULL) == OB_BUSY ? OB_OK : OB_FAILED;
 	}
 	return ob_sqlite_end(c->store, code, error);
+}
+
+/* The changes that are one short transaction: done, or nothing is. */
+static int
+change_once(struct changing *c, struct ob_error *error)
+{
+	bool done;
+	int code = change_look(c, &done, error);
+
+	if (code == OB_OK && !done)
+		code = change_write(c, error);
+	if (code != OB_OK)
+		c->count = 0;
+	return code;
 }
 
 static int

@@ -446,11 +446,53 @@ after_a_doubt_the_lease_is_taken_at_once(void **state)
 	assert_string_equal(world_ids(world_fetch(world, 0)), "m2");
 }
 
+/* Called when SQLite has opened a file. */
+static int
+replace_what_is_opened(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
+{
+	const char *path = sqlite3_db_filename(db, "main");
+	char other[256];
+
+	(void)error;
+	(void)api;
+	snprintf(other, sizeof(other), "%.*s/other", (int)(strrchr(path, '/') - path), path);
+	(void)rename(other, path);
+	return SQLITE_OK;
+}
+
+/* Else the new one would be taken for the one that is open, and nothing of it ever be read. */
+static void
+a_file_that_is_replaced_while_it_is_opened_is_opened_again(void **state)
+{
+	struct world *world = *state;
+	struct world_instance *at = &world->at[0];
+	struct ob_store_config config = {.url = world->url, .options = at->options};
+
+	world_subscribe(world, "s", "*");
+	backup(world, "shop.db", "other");
+	world->kind->ops->close(at->store);
+	memset(at->store, 0, world->kind->ops->size);
+	at->store->ops = world->kind->ops;
+	at->store->host = &world_host;
+	assert_int_equal(sqlite3_auto_extension((void (*)(void))replace_what_is_opened), SQLITE_OK);
+	expect_code(world, OB_BUSY, world->kind->ops->open(at->store, &config, &world->error));
+	sqlite3_cancel_auto_extension((void (*)(void))replace_what_is_opened);
+	world_close(world, 0);
+	side_files_remove(world);
+	world_open(world, 0);
+	world_acquire(world, 0, "s");
+	world_append(world, "t", "k", "in the new file");
+	assert_string_equal(world_ids(world_fetch(world, 0)), "m1");
+	copies_remove(world);
+}
+
 const struct store_test sqlite_restore_tests[] = {
     {"a file that was restored in place stops the relay",
      a_file_that_was_restored_in_place_stops_the_relay},
     {"a file that was replaced stops the relay", a_file_that_was_replaced_stops_the_relay},
     {"a file that is gone is no new one", a_file_that_is_gone_is_no_new_one},
+    {"a file that is replaced while it is opened is opened again",
+     a_file_that_is_replaced_while_it_is_opened_is_opened_again},
     {"a copy over the file is refused after a reconnect",
      a_copy_over_the_file_is_refused_after_a_reconnect},
     {"a relay that slept knows what it had written", a_relay_that_slept_knows_what_it_had_written},

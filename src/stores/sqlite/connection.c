@@ -159,13 +159,14 @@ connection_open(struct sqlite_store *store, bool create, struct ob_error *error)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
 	int64_t schema_version;
-	struct stat st;
-	bool is_new;
+	struct stat before, st;
+	bool is_new, was_there;
 	int code, rc;
 
 	code = ob_sqlite_path_check(store, create, &is_new, error);
 	if (code != OB_OK)
 		return code;
+	was_there = stat(store->path, &before) == 0;
 	if (create)
 		flags |= SQLITE_OPEN_CREATE;
 	rc = sqlite3_open_v2(store->path, &store->db, flags, NULL);
@@ -191,6 +192,11 @@ connection_open(struct sqlite_store *store, bool create, struct ob_error *error)
 		return code;
 	if (stat(store->path, &st) != 0)
 		return ob_error_set(error, OB_UNREACHABLE, "%s: %s", store->name, strerror(errno));
+	/* The new one would be taken for the one that is open. */
+	if (was_there && (st.st_ino != before.st_ino || st.st_dev != before.st_dev))
+		return ob_error_set(error, OB_BUSY,
+				    "%s: the file was replaced while it was being opened",
+				    store->name);
 	store->file = (struct sqlite_file_id){.device = st.st_dev, .inode = st.st_ino};
 	return OB_OK;
 }

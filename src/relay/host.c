@@ -159,3 +159,11 @@ ob_now_ms(void)
 {
 	return clock_us(CLOCK_MONOTONIC) / 1000;
 }
+
+int64_t
+ob_later_ms(int64_t wait_ms)
+{
+	int64_t now = ob_now_ms();
+
+	return wait_ms < INT64_MAX - now ? now + wait_ms : INT64_MAX;
+}

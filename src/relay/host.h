@@ -48,5 +48,7 @@ void ob_real_host_sum_up(struct ob_real_host *host, bool ends);
 
 /* Milliseconds that only rise. */
 int64_t ob_now_ms(void);
+/* So long from now, and INT64_MAX, which is never, at most. */
+int64_t ob_later_ms(int64_t wait_ms);
 
 #endif

@@ -325,7 +325,7 @@ ob_relay_start(struct ob_relay *relay, struct ob_error *error)
 int
 ob_relay_wait(struct ob_relay *relay, int64_t timeout_ms, struct ob_error *error)
 {
-	int64_t until = timeout_ms < 0 ? INT64_MAX : ob_now_ms() + timeout_ms;
+	int64_t until = timeout_ms < 0 ? INT64_MAX : ob_later_ms(timeout_ms);
 	bool busy;
 	int code;
 

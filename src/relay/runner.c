@@ -286,7 +286,7 @@ begin_drain(struct ob_runner *runner, int64_t deadline_at_ms)
 	/* What is in flight gets four fifths of the time; the rest is for the last settle. */
 	if (!runner->draining || deadline_at_ms < runner->give_up_at_ms) {
 		runner->give_up_at_ms = deadline_at_ms;
-		runner->abandon_at_ms = now + (deadline_at_ms - now) * 4 / 5;
+		runner->abandon_at_ms = deadline_at_ms - (deadline_at_ms - now) / 5;
 	}
 	if (runner->draining)
 		return;

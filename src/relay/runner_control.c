@@ -177,7 +177,7 @@ ob_runner_shards(struct ob_runner *runner, bool *changing)
 void
 ob_runner_drain(struct ob_runner *runner, int64_t deadline_ms)
 {
-	int64_t at = ob_now_ms() + deadline_ms;
+	int64_t at = ob_later_ms(deadline_ms);
 
 	pthread_mutex_lock(&runner->lock);
 	if (!runner->commands.drain || at < runner->commands.deadline_at_ms)

@@ -131,20 +131,16 @@ show_number(const struct ob_option *row, int64_t value, struct ob_buf *out)
 	ob_buf_appendf(out, "%" PRId64, value);
 }
 
+/* `text` is the value as it was written. */
 static int
-store_number(const struct ob_option *row, int64_t *field, const char *text, struct ob_error *error)
+check_number(const struct ob_option *row, int64_t value, const char *text, struct ob_error *error)
 {
 	bool bounded = row->min != 0 || row->max != 0;
-	int64_t min = row->min, max = bounded ? row->max : INT64_MAX, value = 0;
-	const char *right = parse_number(row, text, &value);
+	int64_t min = row->min, max = bounded ? row->max : INT64_MAX;
 	struct ob_buf range;
 
-	if (right != NULL)
-		return ob_error_set(error, OB_CONFIG, "\"%s\" is not %s", text, right);
-	if (value >= min && value <= max) {
-		*field = value;
+	if (value >= min && value <= max)
 		return OB_OK;
-	}
 	ob_buf_init(&range, 256);
 	show_number(row, min, &range);
 	if (max != INT64_MAX) {
@@ -157,6 +153,21 @@ store_number(const struct ob_option *row, int64_t *field, const char *text, stru
 		     ob_buf_text(&range));
 	ob_buf_free(&range);
 	return OB_CONFIG;
+}
+
+static int
+store_number(const struct ob_option *row, int64_t *field, const char *text, struct ob_error *error)
+{
+	int64_t value = 0;
+	const char *right = parse_number(row, text, &value);
+	int code;
+
+	if (right != NULL)
+		return ob_error_set(error, OB_CONFIG, "\"%s\" is not %s", text, right);
+	code = check_number(row, value, text, error);
+	if (code == OB_OK)
+		*field = value;
+	return code;
 }
 
 static int
@@ -349,6 +360,46 @@ ob_options_finish(const struct ob_options *options, struct ob_error *error)
 			return ob_error_set(error, OB_CONFIG,
 					    "%s: the option \"%s\" is missing: %s", options->owner,
 					    row->name, row->help);
+	return OB_OK;
+}
+
+static int
+check_choice(const struct ob_option *row, int index, struct ob_error *error)
+{
+	int count = 0;
+
+	while (row->choices[count] != NULL)
+		count++;
+	return index >= 0 && index < count
+		   ? OB_OK
+		   : ob_error_set(error, OB_CONFIG, "%d is none of the %d choices", index, count);
+}
+
+int
+ob_options_check(const struct ob_option *table, const void *values, struct ob_error *error)
+{
+	int code = OB_OK;
+
+	for (; table->type != OB_OPTION_END; table++) {
+		const void *field = (const char *)values + table->field;
+		char text[64] = "";
+		struct ob_buf shown;
+
+		if (table->type == OB_OPTION_ENUM)
+			code = check_choice(table, *(const int *)field, error);
+		if (table->type == OB_OPTION_INT || table->type == OB_OPTION_SIZE ||
+		    table->type == OB_OPTION_DURATION) {
+			ob_buf_init(&shown, sizeof(text) - 1);
+			show_number(table, *(const int64_t *)field, &shown);
+			ob_text_copy(text, sizeof(text), ob_buf_text(&shown));
+			ob_buf_free(&shown);
+			code = check_number(table, *(const int64_t *)field, text, error);
+		}
+		if (code != OB_OK) {
+			ob_error_prefix(error, "%s", table->name);
+			return code;
+		}
+	}
 	return OB_OK;
 }
 

@@ -57,6 +57,12 @@ bool ob_options_given(const struct ob_options *options, const char *name);
 /* Checks that every required option was given. */
 int ob_options_finish(const struct ob_options *options, struct ob_error *error);
 
+/*
+ * Checks numbers and choices of a struct that was filled without text, by a program. OB_CONFIG as
+ * above, but without the owner.
+ */
+int ob_options_check(const struct ob_option *table, const void *values, struct ob_error *error);
+
 /* Releases strings and lists and clears the fields. Safe twice, and on zeroed values. */
 void ob_options_free(const struct ob_option *table, void *values);
 

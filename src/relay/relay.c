@@ -13,6 +13,7 @@
 #include <outbox/store.h>
 
 #include "host.h"
+#include "options.h"
 #include "shards.h"
 #include "subscription_name.h"
 #include "text.h"
@@ -145,6 +146,11 @@ subscription_check(const struct ob_relay *relay, const struct ob_relay_subscript
 		    error, OB_CONFIG,
 		    "subscription %s: fields are zero, begin with ob_relay_subscription_defaults",
 		    it->name);
+	code = ob_options_check(ob_relay_options, it, error);
+	if (code != OB_OK) {
+		ob_error_prefix(error, "subscription %s", it->name);
+		return code;
+	}
 	for (size_t i = 0; i < relay->count; i++)
 		if (strcmp(relay->entries[i]->subscription.name, it->name) == 0 &&
 		    strcmp(relay->entries[i]->subscription.store_url, it->store_url) == 0)

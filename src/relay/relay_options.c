@@ -145,7 +145,7 @@ const struct ob_option ob_relay_options[] = {
 	 "So many failures in a row over different keys count as down; half as many may die with nothing accepted. 0: never.",
      .field = FIELD(storm_limit),
      .min = 0,
-     .max = 1000000},
+     .max = 1000},
     {.name = "parked-max",
      .type = OB_OPTION_INT,
      .default_text = "100000",

@@ -295,6 +295,23 @@ wrong_configuration_is_told_before_anything_runs(void **state)
 	it.lease_ms = 0;
 	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
 	it = trial_subscription("good", "memory:x", "null:");
+	it.lease_ms = 50;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	assert_string_equal(error.text,
+			    "subscription good: lease: 50ms is out of range; allowed is "
+			    "200ms to 1h");
+	/* Numbers that the engine would cut, or refuse only once it runs. */
+	it = trial_subscription("good", "memory:x", "null:");
+	it.attempts_max = (int64_t)1 << 32;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	it = trial_subscription("good", "memory:x", "null:");
+	it.storm_limit = 1001;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	it = trial_subscription("good", "memory:x", "null:");
+	it.order_by = 2;
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
+	assert_non_null(strstr(error.text, "order-by: 2 is none of the 2 choices"));
+	it = trial_subscription("good", "memory:x", "null:");
 	assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
 	assert_int_equal(ob_relay_add(relay, &it, &error), OB_CONFIG);
 	ob_relay_free(relay);

@@ -28,26 +28,24 @@ module_path(char *path, const char *directory, size_t size, const char *scheme)
 }
 
 /* Where the build leaves modules, seen from its program. "" if the program's own place is not known. */
-static const char *
-build_directory(void)
+static void
+build_directory(char path[PATH_SIZE])
 {
-	static char path[PATH_SIZE];
-	ssize_t size = readlink("/proc/self/exe", path, sizeof(path) - sizeof(BUILD_DIRECTORY));
+	ssize_t size = readlink("/proc/self/exe", path, PATH_SIZE - sizeof(BUILD_DIRECTORY));
 	char *slash;
 
 	path[size > 0 ? size : 0] = '\0';
 	slash = strrchr(path, '/');
-	if (slash == NULL)
-		return "";
-	memcpy(slash, BUILD_DIRECTORY, sizeof(BUILD_DIRECTORY));
-	return path;
+	if (slash != NULL)
+		memcpy(slash, BUILD_DIRECTORY, sizeof(BUILD_DIRECTORY));
 }
 
 static bool
 module_find(char *path, const char *at, const char *scheme)
 {
-	const char *build = build_directory();
+	char build[PATH_SIZE];
 
+	build_directory(build);
 	while (at != NULL && *at != '\0') {
 		size_t size = strcspn(at, ":");
 
@@ -183,8 +181,10 @@ void
 ob_modules_each(void (*each)(void *context, const struct ob_module *module), void *context)
 {
 	struct walk walk = {.each = each, .context = context};
-	const char *at = secure_getenv("OUTBOX_MODULE_PATH"), *build = build_directory();
+	const char *at = secure_getenv("OUTBOX_MODULE_PATH");
+	char build[PATH_SIZE];
 
+	build_directory(build);
 	while (at != NULL && *at != '\0') {
 		size_t size = strcspn(at, ":");
 

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <string.h>
 
 #include "cm.h"
@@ -95,6 +96,29 @@ a_scheme_without_a_module_is_no_error(void **state)
 	assert_null(module);
 }
 
+static void *
+look_for_a_module(void *unused)
+{
+	const struct ob_module *module;
+
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(ob_module_load("raven", &module, NULL), OB_OK);
+	return unused;
+}
+
+/* Each subscription opens its store on a thread of its own. For the thread sanitizer. */
+static void
+several_threads_may_look_for_modules(void **state)
+{
+	pthread_t threads[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, look_for_a_module, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}
+
 static void
 a_module_of_another_version_is_refused(void **state)
 {
@@ -120,6 +144,7 @@ main(void)
 	    cmocka_unit_test(a_url_needs_a_scheme),
 	    cmocka_unit_test(a_module_is_loaded_when_its_scheme_is_used),
 	    cmocka_unit_test(a_scheme_without_a_module_is_no_error),
+	    cmocka_unit_test(several_threads_may_look_for_modules),
 	    cmocka_unit_test(a_module_of_another_version_is_refused),
 	};
 

@@ -11,8 +11,8 @@
  * no fetch to do (paused, no room): then it only looks whether a person has changed something, which is told like a
  * renewal that failed.
  *
- * After an answer that leaves the connection in doubt the store is closed and opened anew by the next acquire; until
- * then every other order is answered with OB_AGAIN without asking.
+ * After an answer that leaves the connection in doubt the next acquire connects anew, within the store; until then that answers
+ * every other order with a failure, without asking. (The instance lives on, since it knows what it left in the database.)
  */
 #ifndef OB_RELAY_STORE_THREAD_H
 #define OB_RELAY_STORE_THREAD_H

@@ -11,7 +11,7 @@
  *	settle.c      writing outcomes
  *	durable.c     what was read is on the disk before it is handed out
  *	wait.c        sleeping until somebody commits
- *	change.c, list.c, stats.c, trim.c, doctor.c  what people see and change, and house-keeping
+ *	change.c, replay.c, list.c, stats.c, trim.c, doctor.c  what people see and change, and house-keeping
  *
  * The application's transactions come first: reads are short (a reader in rollback mode holds up a
  * commit), write transactions are short (at most one writes), and the relay never checkpoints the WAL

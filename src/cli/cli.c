@@ -31,6 +31,7 @@ ob_exit_of(const struct ob_cli *cli, enum ob_code code)
 	case OB_CHANGED:
 		return OB_EXIT_TEMPORARY;
 	case OB_DENIED:
+		return cli->asked_sink ? OB_EXIT_FAILURE : OB_EXIT_DATABASE;
 	case OB_INVALID:
 	case OB_NOT_FOUND:
 	case OB_LIMIT:

@@ -73,10 +73,13 @@ database_examine(struct ob_cli *cli, struct ob_findings *findings, const struct 
 
 	/* A database that may only be read can be examined all the same. */
 	if (rc == OB_DENIED) {
+		struct ob_error denied = error;
+
 		ob_store_handle_free(&handle);
-		ob_finding_add(findings, OB_FINDING_FAIL, "read_only", error.text, NULL);
 		rc = ob_database_open(cli, cli->arguments[0], &options->store_options,
 				      OB_DATABASE_READ, &handle, &error);
+		if (rc == OB_OK)
+			ob_finding_add(findings, OB_FINDING_FAIL, "read_only", denied.text, NULL);
 	}
 	cli->exit_status = 0;
 	if (rc == OB_OK)

@@ -17,6 +17,8 @@
 
 #define PARAMETERS_MAX 24
 #define NAME_SIZE_MAX  (2 * OB_URL_SIZE_MAX)
+#define PASSWORD_PLACES \
+	"; the password is taken from the URL, from PGPASSWORD, or from the file ~/.pgpass"
 
 /* ---- the hosts of a URL ---- */
 
@@ -122,27 +124,33 @@ fail_connect(const struct postgres_store *store, PGconn *conn, struct ob_error *
 {
 	char text[OB_ERROR_TEXT_MAX], *sqlstate;
 	enum ob_code code = OB_UNREACHABLE;
+	const char *mend = "";
 
 	ob_text_copy(text, sizeof(text), PQerrorMessage(conn));
 	text[strcspn(text, "\n")] = '\0';
 	sqlstate = sqlstate_find(text);
 	if (sqlstate != NULL) {
 		code = ob_postgres_code_of(sqlstate);
+		if (ob_text_starts_with(sqlstate, "28P01"))
+			mend = PASSWORD_PLACES;
 		memmove(sqlstate, sqlstate + 7, strlen(sqlstate + 7) + 1);
+	} else if (strstr(text, "no password supplied") != NULL) {
+		code = OB_DENIED;
+		mend = PASSWORD_PLACES;
 	} else if (strstr(text, "does not support SSL") != NULL ||
 		   strstr(text, "certificate") != NULL) {
 		code = OB_CONFIG;
+		mend = "; see sslmode and sslrootcert in the URL";
+	} else if (ob_text_starts_with(text, "invalid ")) {
+		code = OB_CONFIG; /* a value in the URL */
 	}
-	if (code == OB_DENIED)
-		return ob_error_set(error, code, "%s: %s", store->name, text);
 	if (code == OB_NOT_FOUND)
 		return ob_error_set(error, code, "%s: %s; make it with: createdb %s", store->name,
 				    text, PQdb(conn));
-	if (code == OB_CONFIG)
-		return ob_error_set(error, code, "%s: %s; see sslmode and sslrootcert in the URL",
-				    store->name, text);
-	return ob_error_set(error, OB_UNREACHABLE, "%s: %s", store->name,
-			    text[0] == '\0' ? "no connection" : text);
+	if (code != OB_DENIED && code != OB_CONFIG)
+		code = OB_UNREACHABLE;
+	return ob_error_set(error, code, "%s: %s%s", store->name,
+			    text[0] == '\0' ? "no connection" : text, mend);
 }
 
 static int

@@ -36,28 +36,46 @@ find(struct examination *e, enum ob_finding_level level, const char *code, const
 static void
 settings_tell(struct examination *e, const PGresult *row)
 {
-	const char *commits = ob_postgres_text(row, 0, 1);
-
 	find(e, OB_FINDING_OK, "server", NULL, "PostgreSQL %s, user %s",
 	     ob_postgres_text(row, 0, 0), PQuser(e->store->conn));
-	if (strcmp(commits, "off") == 0)
-		find(
-		    e, OB_FINDING_NOTE, "asynchronous_commit",
-		    "ALTER SYSTEM SET synchronous_commit = on, or for the application's role alone",
-		    "applications commit with synchronous_commit = off: a message whose commit was told can be "
-		    "gone after a crash, and then is never sent");
-	if (!ob_postgres_bool(row, 0, 2))
+	if (!ob_postgres_bool(row, 0, 1))
 		find(e, OB_FINDING_WARN, "fsync_off", "ALTER SYSTEM SET fsync = on",
 		     "the server runs with fsync = off: what a relay took for durable can vanish");
-	if (!ob_postgres_bool(row, 0, 3))
+	if (!ob_postgres_bool(row, 0, 2))
 		find(e, OB_FINDING_WARN, "full_page_writes_off",
 		     "ALTER SYSTEM SET full_page_writes = on",
 		     "the server runs with full_page_writes = off: a crash can tear pages");
-	if (ob_postgres_bool(row, 0, 4))
+	if (ob_postgres_bool(row, 0, 3))
 		find(e, OB_FINDING_NOTE, "superuser",
 		     "give the relay a login of its own: GRANT "
 		     "outbox_relay TO that login",
 		     "this user is a superuser, which a relay need not be");
+	if (!ob_postgres_bool(row, 0, 4)) {
+		char mend[TEXT_MAX];
+
+		snprintf(mend, sizeof(mend), "GRANT pg_read_all_stats TO %s",
+			 PQuser(e->store->conn));
+		find(e, OB_FINDING_NOTE, "transactions_hidden", mend,
+		     "this user does not see how long the transactions of others are open");
+	}
+}
+
+/* Where commits do not wait for the disk, or not for the standby that is to take over: the server's setting, and those of roles and
+   databases. */
+static void
+commits_tell(struct examination *e, const PGresult *rows)
+{
+	char mend[TEXT_MAX];
+
+	for (int i = 0; i < PQntuples(rows); i++) {
+		snprintf(mend, sizeof(mend), "%s SET synchronous_commit = on",
+			 ob_postgres_text(rows, i, 1));
+		find(
+		    e, OB_FINDING_NOTE, "asynchronous_commit", mend,
+		    "%s commits with synchronous_commit = %s: a message whose commit was told can be gone after "
+		    "a crash or a failover, and then is never sent",
+		    ob_postgres_text(rows, i, 0), ob_postgres_text(rows, i, 2));
+	}
 }
 
 /* By our own clock against the server's. */
@@ -84,14 +102,28 @@ examine_server(struct examination *e, struct ob_error *error)
 	ob_postgres_begin_read(e->store);
 	ob_postgres_sql(
 	    e->store,
-	    "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
+	    "SELECT current_setting('server_version'),"
 	    " current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',"
 	    " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
-	    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;");
+	    " pg_has_role('pg_read_all_stats', 'USAGE'),"
+	    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;"
+	    "SELECT who, mend, value FROM (SELECT 1 AS place, 'whoever writes' AS who, 'ALTER SYSTEM' AS mend,"
+	    " setting AS value FROM pg_settings WHERE name = 'synchronous_commit'"
+	    " AND source NOT IN ('user', 'database', 'database user') UNION ALL"
+	    " SELECT 2, CASE WHEN d.setrole = 0 THEN 'whoever writes to this database' ELSE 'user ' ||"
+	    " r.rolname END, CASE WHEN d.setrole = 0 THEN 'ALTER DATABASE ' || quote_ident(current_database())"
+	    " ELSE 'ALTER ROLE ' || quote_ident(r.rolname) || CASE WHEN d.setdatabase = 0 THEN '' ELSE"
+	    " ' IN DATABASE ' || quote_ident(current_database()) END END, split_part(s.setting, '=', 2)"
+	    " FROM pg_db_role_setting AS d LEFT JOIN pg_roles AS r ON r.oid = d.setrole,"
+	    " unnest(d.setconfig) AS s (setting) WHERE s.setting LIKE 'synchronous_commit=%%' AND d.setdatabase"
+	    " IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))) AS found"
+	    " WHERE value IN ('off', 'false', 'no', '0') OR (value = 'local' AND current_setting('synchronous_standby_names') <> '')"
+	    " ORDER BY place, who LIMIT 10;");
 	code = ob_postgres_commit(e->store, "doctor", &answers, error);
 	if (code != OB_OK)
 		return code;
 	settings_tell(e, answers.items[0]);
+	commits_tell(e, answers.items[1]);
 	clock_tell(e, answers.items[0]);
 	ob_postgres_answers_free(&answers);
 	return OB_OK;
@@ -148,12 +180,15 @@ examine_transactions(struct examination *e, struct ob_error *error)
 
 /* ---- our tables ---- */
 
-/* What the relay must be allowed to do, each with what gives the right. */
+/*
+ * What the relay must be allowed to do, each with what gives the right. Asked by the oids of the catalog: by its name nobody finds a
+ * table in a schema that he may not use.
+ */
 static int
-examine_rights(struct examination *e, struct ob_error *error)
+examine_rights(struct examination *e, bool *missing, struct ob_error *error)
 {
 	struct postgres_answers answers = {0};
-	const char *schema = e->store->schema;
+	const char *schema = e->store->options->schema;
 	const PGresult *rows;
 	char mend[TEXT_MAX];
 	int code;
@@ -161,37 +196,40 @@ examine_rights(struct examination *e, struct ob_error *error)
 	ob_postgres_begin_read(e->store);
 	ob_postgres_sql(
 	    e->store,
-	    "SELECT t.name, t.wanted FROM (VALUES ('message', 'SELECT'), ('message_0', 'SELECT'),"
-	    " ('subscription', 'SELECT, INSERT, UPDATE, DELETE'),"
-	    " ('checkpoint', 'SELECT, INSERT, UPDATE, DELETE'), ('opening', 'SELECT, INSERT, UPDATE, DELETE'),"
-	    " ('lease', 'SELECT, INSERT, UPDATE, DELETE'), ('member', 'SELECT, INSERT, UPDATE, DELETE'),"
-	    " ('parked', 'SELECT, INSERT, UPDATE, DELETE'),"
-	    " ('dead', 'SELECT, INSERT, UPDATE, DELETE')) AS t (name, wanted)"
+	    "SELECT 'USAGE', 'SCHEMA ' || quote_ident(nspname) FROM pg_namespace WHERE nspname = '%s'"
+	    " AND NOT has_schema_privilege(oid, 'USAGE') UNION ALL"
+	    " SELECT t.wanted, t.kind || quote_ident(n.nspname) || '.' || t.name FROM (VALUES"
+	    " ('message', 'SELECT', ''), ('message_0', 'SELECT', ''), ('migration', 'SELECT', ''),"
+	    " ('message_seq_seq', 'SELECT', 'SEQUENCE '),"
+	    " ('subscription', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('checkpoint', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('opening', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('lease', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('member', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('parked', 'SELECT, INSERT, UPDATE, DELETE', ''),"
+	    " ('dead', 'SELECT, INSERT, UPDATE, DELETE', '')) AS t (name, wanted, kind)"
+	    " JOIN pg_class AS c ON c.relname = t.name"
+	    " JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = '%s'"
 	    " WHERE EXISTS (SELECT FROM unnest(string_to_array(t.wanted, ', ')) AS one (wanted)"
-	    " WHERE NOT has_table_privilege('%s.' || t.name, one.wanted));"
-	    "SELECT f.name FROM (VALUES ('empty(integer, interval)'), ('turn(interval, bigint)'),"
-	    " ('is_needed(integer)'), ('stamp_anew()'), ('shard_of(text, uuid, integer)')) AS f (name)"
-	    " WHERE NOT has_function_privilege('%s.' || f.name, 'EXECUTE');",
-	    schema, schema);
+	    " WHERE CASE WHEN t.kind = '' THEN NOT has_table_privilege(c.oid, one.wanted)"
+	    " ELSE NOT has_sequence_privilege(c.oid, one.wanted) END) UNION ALL"
+	    " SELECT 'EXECUTE', 'FUNCTION ' || quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' ||"
+	    " pg_get_function_identity_arguments(p.oid) || ')'"
+	    " FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname = '%s'"
+	    " WHERE p.proname IN ('empty', 'turn', 'is_needed', 'stamp_anew', 'shard_of')"
+	    " AND NOT has_function_privilege(p.oid, 'EXECUTE');",
+	    schema, schema, schema);
 	code = ob_postgres_commit(e->store, "doctor", &answers, error);
 	if (code != OB_OK)
 		return code;
 	rows = answers.items[0];
+	*missing = PQntuples(rows) > 0;
 	for (int i = 0; i < PQntuples(rows); i++) {
-		snprintf(mend, sizeof(mend), "GRANT %s ON %s.%s TO %s",
-			 ob_postgres_text(rows, i, 1), schema, ob_postgres_text(rows, i, 0),
-			 PQuser(e->store->conn));
+		snprintf(mend, sizeof(mend), "GRANT %s ON %s TO %s", ob_postgres_text(rows, i, 0),
+			 ob_postgres_text(rows, i, 1), PQuser(e->store->conn));
 		find(e, OB_FINDING_FAIL, "right_missing", mend,
-		     "user %s has not all of the rights %s on %s.%s", PQuser(e->store->conn),
-		     ob_postgres_text(rows, i, 1), schema, ob_postgres_text(rows, i, 0));
-	}
-	rows = answers.items[1];
-	for (int i = 0; i < PQntuples(rows); i++) {
-		snprintf(mend, sizeof(mend), "GRANT EXECUTE ON FUNCTION %s.%s TO %s", schema,
-			 ob_postgres_text(rows, i, 0), PQuser(e->store->conn));
-		find(e, OB_FINDING_FAIL, "right_missing", mend,
-		     "user %s may not call %s.%s, which gives space back", PQuser(e->store->conn),
-		     schema, ob_postgres_text(rows, i, 0));
+		     "user %s has not the right %s on %s", PQuser(e->store->conn),
+		     ob_postgres_text(rows, i, 0), ob_postgres_text(rows, i, 1));
 	}
 	ob_postgres_answers_free(&answers);
 	return OB_OK;
@@ -265,21 +303,26 @@ ob_postgres_check(struct ob_store *base, const struct ob_report *report, struct 
 	struct postgres_store *store = postgres_store_of(base);
 	struct examination e = {.store = store, .report = report};
 	struct ob_error schema = {0};
+	bool missing = false;
 	int code = examine_server(&e, error);
 
 	if (code == OB_OK)
 		code = examine_transactions(&e, error);
+	if (code == OB_OK)
+		code = examine_rights(&e, &missing, error);
 	if (code != OB_OK)
 		return code;
 	code = ob_postgres_schema_check(store, &schema);
+	if (code == OB_DENIED && missing)
+		return OB_OK;
 	if (code != OB_OK) {
 		find(&e, OB_FINDING_FAIL, "schema", NULL, "%s", schema.text);
 		return OB_OK;
 	}
 	find(&e, OB_FINDING_OK, "schema", NULL, "the tables are those that this program knows");
-	code = examine_rights(&e, error);
-	if (code == OB_OK)
-		code = examine_tables(&e, error);
+	if (missing)
+		return OB_OK;
+	code = examine_tables(&e, error);
 	if (code == OB_OK)
 		code = ob_postgres_stats(base, NULL, examine_subscription, &e, error);
 	return code;

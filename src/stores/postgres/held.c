@@ -108,17 +108,36 @@ state_append(struct postgres_store *store, const struct ob_relay_state *state)
 			(long long)state->since_ms, (unsigned long long)state->delivered);
 }
 
+/*
+ * Pages name partitions and settles other tables, so that a log that was renamed, or of which a partition was taken out, would go
+ * unnoticed: whether it is there as it was is asked with each renewal, and of the sequence what order rests on.
+ */
+static void
+log_whole_append(struct postgres_store *store)
+{
+	const char *schema = store->schema;
+
+	ob_postgres_sql(
+	    store,
+	    "SELECT (SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('%s.message')"
+	    " AND inhrelid IN (SELECT to_regclass('%s.message_' || i) FROM generate_series(0, %d) AS i))"
+	    " = %d AND EXISTS (SELECT FROM pg_sequence WHERE seqrelid ="
+	    " to_regclass('%s.message_seq_seq') AND seqcache = 1 AND seqincrement = 1);",
+	    schema, schema, POSTGRES_PARTITIONS - 1, POSTGRES_PARTITIONS, schema);
+}
+
 int
 ob_postgres_renew(struct ob_store *base, const struct ob_relay_state *state, struct ob_error *error)
 {
 	struct postgres_store *store = postgres_store_of(base);
 	struct postgres_answers answers = {0};
-	bool renewed;
+	bool renewed, whole;
 	int code = ob_postgres_lease_look(store, error);
 
 	if (code != OB_OK)
 		return code;
 	ob_postgres_begin_write(store);
+	log_whole_append(store);
 	ob_postgres_sql(store,
 			"UPDATE %s.lease AS l SET beat = l.beat + 1,"
 			" expires_at = clock_timestamp() + interval '%lld ms'",
@@ -135,9 +154,12 @@ ob_postgres_renew(struct ob_store *base, const struct ob_relay_state *state, str
 	if (code != OB_OK)
 		return code;
 	OB_CRASH_POINT("C14");
-	renewed = PQntuples(answers.items[0]) > 0;
+	whole = ob_postgres_bool(answers.items[0], 0, 0);
+	renewed = PQntuples(answers.items[1]) > 0;
 	ob_postgres_answers_free(&answers);
-	return renewed ? OB_OK : ob_postgres_unguarded(store, error);
+	if (!renewed)
+		return ob_postgres_unguarded(store, error);
+	return whole ? OB_OK : ob_postgres_schema_check(store, error);
 }
 
 int

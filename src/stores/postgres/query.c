@@ -95,6 +95,12 @@ fail_statement(struct postgres_store *store, const char *what, const PGresult *r
 		return ob_error_set(error, code, "%s: %s: %s; look with: outbox doctor %s",
 				    store->name, what, text, store->name);
 	case OB_DENIED:
+		/* Who makes the tables is to own them. */
+		if (strcmp(what, "migrate") == 0)
+			return ob_error_set(
+			    error, code,
+			    "%s: %s: %s; making the outbox needs: GRANT CREATE ON DATABASE %s TO %s",
+			    store->name, what, text, PQdb(store->conn), PQuser(store->conn));
 		return ob_error_set(
 		    error, code,
 		    "%s: %s: %s; as the owner of the outbox give the right with: GRANT outbox_relay TO %s",

@@ -214,7 +214,6 @@ migrations_apply(struct postgres_store *store, const struct words *words, int64_
 		 struct ob_error *error)
 {
 	struct postgres_answers answers = {0};
-	int64_t before = *version;
 	int code;
 
 	ob_postgres_begin_write(store);
@@ -241,12 +240,6 @@ migrations_apply(struct postgres_store *store, const struct words *words, int64_
 	ob_buf_reset(&store->sql);
 	if (code == OB_OK)
 		code = ob_postgres_commit(store, "migrate", NULL, error);
-	if (code == OB_DENIED && before == 0)
-		ob_error_prefix(
-		    error,
-		    "making the outbox needs the right to create a schema (GRANT CREATE ON "
-		    "DATABASE %s TO %s)",
-		    PQdb(store->conn), PQuser(store->conn));
 	return code;
 }
 

@@ -12,6 +12,8 @@
 /* How far the messages that are waiting are counted; and how far the first of interest is looked for. */
 #define COUNT_ROWS 10000
 #define LOOK_ROWS  1000
+/* What outbox_monitor may see. */
+#define WAITING "m.seq, m.topic, m.created_at"
 
 struct stats_read {
 	struct postgres_store *store;
@@ -167,7 +169,7 @@ waiting_append(struct stats_read *read, int rows, struct ob_error *error)
 	if (!ob_postgres_snapshot_parse(&s1, text_of(read, STAT_S1)))
 		return ob_postgres_no_memory(store, error);
 	ob_postgres_sql(store,
-			"((SELECT * FROM %s.message AS m WHERE m.seq > %lld"
+			"((SELECT " WAITING " FROM %s.message AS m WHERE m.seq > %lld"
 			" AND NOT pg_visible_in_snapshot(m.xid, '%s')",
 			store->schema, (long long)(at > q1 ? at : q1), s1.text);
 	own_append(read);
@@ -176,7 +178,8 @@ waiting_append(struct stats_read *read, int rows, struct ob_error *error)
 		ob_postgres_sql(
 		    store,
 		    " UNION ALL (SELECT m.* FROM pg_snapshot_xip('%s') AS late (xid), LATERAL"
-		    " (SELECT * FROM %s.message AS m WHERE m.xid = late.xid AND m.seq > %lld"
+		    " (SELECT " WAITING
+		    " FROM %s.message AS m WHERE m.xid = late.xid AND m.seq > %lld"
 		    " AND m.seq <= %lld",
 		    s1.text, store->schema, (long long)at, (long long)(at > q1 ? at : q1));
 		own_append(read);

@@ -110,6 +110,8 @@ world_open(struct world *world, unsigned i)
 		  ob_options_begin(&options, ops->name, ops->options, at->options, &world->error));
 	for (const char *const *pair = world->kind->options; pair != NULL && *pair != NULL; pair++)
 		expect_ok(world, ob_options_set_pair(&options, *pair, &world->error));
+	if (world->option[0] != '\0')
+		expect_ok(world, ob_options_set_pair(&options, world->option, &world->error));
 	for (const char *const *pair = world->option_pairs; pair != NULL && *pair != NULL; pair++)
 		expect_ok(world, ob_options_set_pair(&options, *pair, &world->error));
 	at->store = calloc(1, ops->size);

@@ -63,6 +63,7 @@ struct world {
 	struct world_instance at[WORLD_INSTANCES];
 	unsigned appended; /* messages so far, called m1, m2 ... here: see world_id */
 	struct ob_error error;
+	char option[64]; /* "name=value" for every open, from make(); may be empty */
 	const char *const *option_pairs; /* for the next open; NULL at the end */
 };
 

@@ -34,8 +34,8 @@ def crash(point, at, decide=well, options=(), duplicates=False, while_running=No
     """The story of every case: write, crash, start again, let all arrive, compare the logs."""
     fails_for_a_while.until = time.monotonic() + 4
     with world() as it:
-        it.receive(delay_s=0.02, decide=decide)
-        it.write()
+        it.receive(delay_s=0.05, decide=decide)
+        it.write(count=4)
         relay = it.relay("--settle-every", "50ms", *options, crash_at=f"{point}:{at}")
         if while_running:
             while_running(it)
@@ -62,6 +62,12 @@ def pause_and_resume(it):
     wait_for(lambda: len(it.recipient.accepted()) > 20, 20, "the first messages")
     it.run("pause", it.url, "default")
     it.run("resume", it.url, "default")
+
+
+def turn(it):
+    """Once some messages have passed, there is a stretch of the log that can be given back."""
+    wait_for(lambda: len(it.recipient.accepted()) > 20, 20, "the first messages")
+    it.database.turn()
 
 
 def migration():
@@ -96,7 +102,7 @@ CASES = [
     ("C8 settled, before the next fetch", crash, "C8", 4),
     ("C9 while parking", crash, "C9", 3, fails_for_a_while, ("--retry-first", "1500ms", "--park-after", "500ms")),
     ("C10 while moving to dead", crash, "C10", 2, rejects_some),
-    ("C11 while trimming the log", crash, "C11", 1),
+    ("C11 while trimming the log", crash, "C11", 1, well, (), False, turn),
     ("C12 during a migration", migration),
     ("C14 while renewing the lease", crash, "C14", 3),
 ]

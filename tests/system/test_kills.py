@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Kills relays by SIGKILL at random times while writers write and a recipient receives over HTTP, and checks P1 to P4 from their
-own logs. Some recipients fail and reject, some databases are in rollback mode. 20 kills by default, 1,000 with OB_TEST_LENGTH=full.
+own logs. Some recipients fail and reject, some databases are in rollback mode. 20 kills by default; with OB_TEST_LENGTH=full 1,000, and 100 on
+other versions.
 
 usage: test_kills.py [--count N] [--seed N]     environment: OUTBOX_BUILD
 """
@@ -15,11 +16,12 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 import tap  # noqa: E402
-from databases import KIND  # noqa: E402
+from databases import KIND, VERSION  # noqa: E402
 from tap import check  # noqa: E402
 from world import BUILD, wait_for, world  # noqa: E402
 
 KILLS_OF_WORLD = 10
+COUNT = 20 if os.environ.get("OB_TEST_LENGTH") != "full" else 100 if VERSION else 1000
 
 
 def moody(rng):
@@ -59,7 +61,7 @@ def kills(count, seed):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=1000 if os.environ.get("OB_TEST_LENGTH") == "full" else 20)
+    parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     sys.argv[1:] = []

@@ -111,6 +111,10 @@ CASES = [
     ("short cut: open transactions forgotten", caught, "no-open-ones", "P2"),
     ("short cut: no transaction of its own between", caught, "one-transaction", "P2"),
     ("short cut: trimmed without a look under the lock", caught, "trim-unlocked", "P2"),
+    ("relays are killed, stopped and moved", holds, "--messages", 500_000 if LONG else 50_000, "--seconds", 400 if LONG else 30,
+     "--kill-readers", 1.5),
+    ("relays are killed, and the server as well", holds, "--messages", COUNT, "--seconds", 100 if LONG else 15, "--kill-server", 2),
+    ("relays behind a proxy", holds, "--database", "pgbouncer", "--messages", COUNT, "--seconds", 100 if LONG else 10),
 ]
 
 if __name__ == "__main__":

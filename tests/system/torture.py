@@ -31,6 +31,7 @@ from servers.pgbouncer import PgBouncer  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from world import BUILD, wait_for  # noqa: E402
 
+UNREACHABLE = 4  # the exit status of a relay that finds no server when it starts
 OUTBOX = BUILD / "outbox"
 RECEIVER = BUILD / "bench" / "bench-receiver"
 WRITERS = BUILD / "tests" / "system" / "torture" / "torture-writers"
@@ -143,8 +144,11 @@ class RelayReaders:
             self.stopped = None
 
     def check(self):
-        for relay in self.relays:
-            if relay.poll() is not None:
+        for relay in list(self.relays):
+            if relay.poll() == UNREACHABLE:  # it was started while the server was away; whoever supervises it starts it again
+                self.relays.remove(relay)
+                self.start()
+            elif relay.poll() is not None:
                 raise RuntimeError(f"a relay ended by itself with {relay.returncode}:\n{self.words()}")
 
     def end(self):

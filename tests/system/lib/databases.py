@@ -1,5 +1,5 @@
 """The kinds of databases that a world of the system tests may stand on, for those tests that hold for each of them. OUTBOX_TEST_DATABASE
-chooses: sqlite (the default), postgres, or pgbouncer, which is PostgreSQL behind a proxy that pools transactions.
+chooses: sqlite (the default), postgres, postgres-VERSION, or pgbouncer, which is PostgreSQL behind a proxy that pools transactions.
 
 A database gives a URL for the product, `query` for the tests, and applications' connections to writers. Names of the outbox's tables
 differ: `table("dead")` is outbox_dead or outbox.dead."""
@@ -13,7 +13,7 @@ import pq
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
 
-KIND = os.environ.get("OUTBOX_TEST_DATABASE", "sqlite")
+KIND, _, VERSION = os.environ.get("OUTBOX_TEST_DATABASE", "sqlite").partition("-")
 
 
 class Gone(Exception):
@@ -75,6 +75,9 @@ class Sqlite:
     def another(self):
         """A second one like it."""
         return Sqlite(self.directory, name="another")
+
+    def turn(self):
+        """Makes sure that there is something to be trimmed soon."""
 
     @contextlib.contextmanager
     def held(self):
@@ -138,7 +141,7 @@ class PostgresDatabase:
         self.directory, self.own = directory, server is not None
         # The keeper ends the shared one with the process.
         if not self.own and PostgresDatabase.shared is None:
-            PostgresDatabase.shared = Postgres().start()
+            PostgresDatabase.shared = Postgres(VERSION or None).start()
         self.server = server or PostgresDatabase.shared
         if behind_proxy and (PostgresDatabase.front is None or self.own):
             PostgresDatabase.front = PgBouncer(self.server).start()
@@ -171,6 +174,10 @@ class PostgresDatabase:
         it = copy.copy(self)
         it.create()
         return it
+
+    def turn(self):
+        # Burns the numbers that are left of the newest stretch, as the product does with a quiet outbox in time.
+        self.query("SELECT count(nextval('outbox.message_seq_seq')) FROM generate_series(1, 100000)")
 
     @contextlib.contextmanager
     def held(self):

@@ -36,12 +36,12 @@ def wait_for(condition, deadline_s, what):
 class Relay:
     """A relay process."""
 
-    def __init__(self, world, program, arguments, environment):
+    def __init__(self, world, command, environment):
         self.log_path = world.directory / f"relay-{len(world.relays)}.log"
         self.crash_path = world.directory / f"crash-{len(world.relays)}.log"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [str(program), "relay", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "OB_CRASH_LOG": str(self.crash_path), **environment})
 
     def wait(self, deadline_s, what="the relay to end"):
@@ -100,10 +100,11 @@ class World:
         self.writers = Writers(self.database, **options).start()
         return self.writers
 
-    def relay(self, *options, crash_at=None, lease="1s", sink=None):
-        environment = {"OB_CRASH_AT": crash_at} if crash_at else {}
-        relay = Relay(self, self.program, [self.url, "--to", sink or self.recipient.url, "--lease", lease, "--window",
-                                           str(WINDOW), *options], environment)
+    def relay(self, *options, crash_at=None, lease="1s", sink=None, url=None, environment=None, within=()):
+        """`within` is the start of a command line that runs the relay elsewhere, such as in another network."""
+        environment = {**({"OB_CRASH_AT": crash_at} if crash_at else {}), **(environment or {})}
+        relay = Relay(self, [*within, self.program, "relay", url or self.url, "--to", sink or self.recipient.url, "--lease", lease,
+                             "--window", WINDOW, *options], environment)
         self.relays.append(relay)
         return relay
 

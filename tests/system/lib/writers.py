@@ -17,7 +17,7 @@ class Writers:
         self.database, self.pause_s, self.keys, self.padding = database, pause_s, keys, padding
         self.lock = threading.Lock()
         self.committed, self.rolled_back, self.failures = [], set(), []
-        self.slowest_s = 0.0
+        self.orders, self.slowest_s = [], 0.0
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._write, args=(number, random.Random(seed * 1000 + number)), daemon=True)
                         for number in range(count)]
@@ -33,6 +33,12 @@ class Writers:
             thread.join()
         if self.failures:
             raise AssertionError(f"a writer failed: {self.failures[0]}")
+
+    def forget_but(self, orders):
+        """Takes what a failover has lost out of what counts as committed; returns the ids. `orders` are those that are still there."""
+        gone = {message_id for order, ids in self.orders if order not in orders for message_id in ids}
+        self.committed = [message for message in self.committed if message[0] not in gone]
+        return gone
 
     def _write(self, writer, rng):
         try:
@@ -88,3 +94,4 @@ class Writers:
         with self.lock:
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             self.committed.extend(messages)
+            self.orders.append((messages[0][0], [message_id for message_id, _, _ in messages]))

@@ -102,14 +102,14 @@ class Postgres(Server):
     def connect(self, database="postgres", user="postgres"):
         return pq.Connection(f"{self.url_of(database, user)}?connect_timeout=10")
 
-    def standby(self, name="standby", **settings):
-        """A server of its own that follows this one by streaming; not started."""
+    def standby(self, name="standby", port=None, **settings):
+        """A server of its own that follows this one by streaming, through `port` if there is a proxy; not started."""
         other = Postgres.__new__(Postgres)
         Server.__init__(other)
         other.bin, other.data, other.hba, other.options = self.bin, other.directory / "data", (), []
         other.settings = self.settings
         tool = (debian(str(self.version)) or self.bin) / "pg_basebackup"
-        other.run(tool, "-d", f"host=127.0.0.1 port={self.port} user=postgres application_name={name}", "-D", other.data, "-R",
+        other.run(tool, "-d", f"host=127.0.0.1 port={port or self.port} user=postgres application_name={name}", "-D", other.data, "-R",
                   "-X", "stream", "-c", "fast", "--no-sync")
         other.configure(unix_socket_directories=str(other.directory), **settings)
         return other

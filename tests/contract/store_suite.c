@@ -70,5 +70,7 @@ main(int argc, char **argv)
 		if ((has & OB_STORE_SHARDS) == 0)
 			all = add(*kind, without_shards) && all;
 	}
+	if (argc > 2) /* a pattern of names, such as "*topics*" */
+		cmocka_set_test_filter(argv[2]);
 	return count == 0 || !all ? 1 : _cmocka_run_group_tests("stores", tests, count, NULL, NULL);
 }

@@ -158,7 +158,8 @@ def nobody_slips_code_into_it(shop, ask):
     ask(f"CREATE SCHEMA evil AUTHORIZATION {other}; GRANT USAGE ON SCHEMA evil TO PUBLIC")
     with shop.connect(other) as attacker:
         for signature, returns in (("gen_random_uuid()", "uuid"), ("pg_current_xact_id()", "xid8"), ("clock_timestamp()", "timestamptz"),
-                                   ("octet_length(text)", "int"), ("jsonb_typeof(jsonb)", "text"), ("pg_column_size(jsonb)", "int"),
+                                   ("octet_length(text)", "int"),
+                                   ("jsonb_typeof(jsonb)", "text"), ("text(jsonb)", "text"), ("textne(text, text)", "bool"),
                                    ("publish(text, text)", "uuid"), ("nextval(regclass)", "bigint")):
             attacker(f"CREATE FUNCTION evil.{signature} RETURNS {returns} LANGUAGE plpgsql AS"
                      f" $$BEGIN INSERT INTO public.caught VALUES ('{signature}'); RETURN NULL; END$$")

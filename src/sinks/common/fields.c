@@ -131,7 +131,8 @@ is_reserved(struct ob_bytes name)
 	    "host",           "keep-alive",   "te",
 	    "trailer",        "upgrade",      "transfer-encoding",
 	};
-	static const char *const prefixes[] = {"ce-", "webhook-", "proxy-", "cloudevents:"};
+	static const char *const prefixes[] = {"ce-", "x-outbox-", "webhook-", "proxy-",
+					       "cloudevents:"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strlen(names[i]) == name.size &&

@@ -110,6 +110,18 @@ ob_fields_add_encoded(struct ob_fields *fields, const char *prefix, const char *
 			  ob_percent_encode_header(&fields->text, value.data, value.size));
 }
 
+bool
+ob_fields_have(const struct ob_fields *fields, const char *name)
+{
+	size_t size = strlen(name);
+
+	for (uint32_t i = 0; i < fields->count; i++)
+		if (fields->items[i].name_size == size &&
+		    strncasecmp(fields->text.data + fields->items[i].at, name, size) == 0)
+			return true;
+	return false;
+}
+
 /* RFC 9110, 5.6.2: token. */
 static bool
 is_token_byte(unsigned char c)

@@ -54,6 +54,9 @@ void ob_fields_add_encoded(struct ob_fields *fields, const char *prefix, const c
 const char *ob_fields_add_foreign(struct ob_fields *fields, struct ob_bytes name,
 				  struct ob_bytes value);
 
+/* There is one of this name, in whatever case. */
+bool ob_fields_have(const struct ob_fields *fields, const char *name);
+
 /* What is wrong with a name or value that somebody chose, or NULL. */
 const char *ob_field_name_problem(struct ob_bytes name);
 const char *ob_field_value_problem(struct ob_bytes value);

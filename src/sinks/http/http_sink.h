@@ -30,6 +30,7 @@
 #define HTTP_KEPT_MAX         (256 * 1024) /* of a buffer, from one request to the next */
 #define HTTP_FILES_MAX        16
 #define HTTP_RETRY_AFTER_SIZE 64
+#define HTTP_USER_AGENT       "User-Agent"
 
 struct http_options {
 	int format;

@@ -298,13 +298,25 @@ http_message_problem(const struct http_sink *http, const struct ob_message *mess
 	return NULL;
 }
 
+static bool
+is_user_agent(const struct ob_fields *fields, const struct ob_field *field)
+{
+	return field->name_size == sizeof(HTTP_USER_AGENT) - 1 &&
+	       strncasecmp(fields->text.data + field->at, HTTP_USER_AGENT, field->name_size) == 0;
+}
+
 static void
 copy_constant(struct ob_fields *to, const struct ob_fields *from)
 {
+	bool has_agent = ob_fields_have(to, HTTP_USER_AGENT);
+
 	for (uint32_t i = 0; i < from->count; i++) {
 		const struct ob_field *field = &from->items[i];
 		size_t size = field->name_size + 2 + field->value_size + 1;
 
+		/* Of this there may be only one (RFC 9110, 5.3). */
+		if (has_agent && is_user_agent(from, field))
+			continue;
 		if (to->count == OB_FIELDS_MAX) {
 			to->full = true;
 			return;

@@ -221,7 +221,6 @@ http_setup_read(struct http_sink *http, struct ob_error *error)
 	ob_fields_init(&fields);
 	ob_buf_init(&token, TOKEN_MAX);
 	ob_webhook_keys_init(&keys);
-	ob_fields_add(&fields, "", "User-Agent", ob_bytes_of_text("outbox"));
 	for (size_t i = 0; i < options->headers.count && code == OB_OK; i++) {
 		const char *line = options->headers.items[i];
 
@@ -230,6 +229,8 @@ http_setup_read(struct http_sink *http, struct ob_error *error)
 	}
 	if (code == OB_OK && options->header_file != NULL)
 		code = read_header_file(options->header_file, &fields, error);
+	if (!ob_fields_have(&fields, HTTP_USER_AGENT))
+		ob_fields_add(&fields, "", HTTP_USER_AGENT, ob_bytes_of_text("outbox"));
 	if (code == OB_OK && options->bearer_token_file != NULL)
 		code = read_token(options->bearer_token_file, &fields, &token, error);
 	for (size_t i = 0; i < options->secret_files.count && code == OB_OK; i++)

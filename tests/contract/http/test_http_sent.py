@@ -85,12 +85,24 @@ def raw():
 
 
 @case
+def one_user_agent_is_told():
+    """The operator's word counts for more than ours, and that of the message for most: a second one would make it malformed."""
+    server = Server()
+    for option, headers, want in (([], None, "outbox"), (["header=user-agent: shop/1.0"], None, "shop/1.0"),
+                                  ([], '{"User-Agent":"theirs"}', "theirs"),
+                                  (["header=User-Agent: shop/1.0"], '{"USER-AGENT":"theirs"}', "theirs")):
+        is_it(sends(server, *option, **({"headers": headers} if headers else {})), "sent", "-")
+        assert [value for name, value in server.requests[-1].headers if name.lower() == "user-agent"] == [want]
+    server.close()
+
+
+@case
 def what_cannot_be_a_header_is_rejected_and_never_sent():
     bad = [dict(id="a.b"), dict(id="a b"), dict(id="a\r\nX: y"), dict(id=""), dict(id="ä"), dict(id="x" * 256),
            dict(headers='{"a":"b\\r\\nEvil: 1"}'), dict(headers='{"a\\r\\nEvil":"b"}'), dict(headers='{"a":"b\\u0000c"}'),
            dict(headers='{"a b":"c"}'), dict(headers='{"":"c"}'), dict(headers='{"a:":"c"}'), dict(headers='{"Content-Length":"9"}'),
            dict(headers='{"transfer-encoding":"chunked"}'), dict(headers='{"HOST":"x"}'), dict(headers='{"connection":"close"}'),
-           dict(headers='{"ce-id":"other"}'), dict(headers='{"Webhook-Signature":"v1,x"}'), dict(headers='{"authorization":"x"}'),
+           dict(headers='{"ce-id":"other"}'), dict(headers='{"Webhook-Signature":"v1,x"}'), dict(headers='{"X-Outbox-Key":"k"}'), dict(headers='{"authorization":"x"}'),
            dict(headers='{"proxy-authorization":"x"}'), dict(headers="[]"), dict(headers="nonsense"), dict(headers='{"a":1}'),
            dict(headers=json.dumps({f"h{i}": "v" for i in range(200)}))]
     server = Server()

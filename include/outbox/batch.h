@@ -32,6 +32,8 @@ struct ob_row {
 	    oversize_bytes; /* > 0: the payload has so many bytes, more than a message may have, and was not read */
 	bool
 	    replayed; /* rows of the log: read for a replay, so that it may be parked or dead already */
+	bool
+	    scheduled; /* parked rows: by `deliver_after`, and counted as such, also after a try that failed */
 };
 
 #define OB_ROW_OVERHEAD 256

@@ -145,7 +145,6 @@ struct parked_table {
 	struct parked *free;
 	uint64_t rows, scheduled, dead;
 	uint32_t shards;     /* that share the quotas */
-	uint64_t keyed;      /* those of `rows` that have a key */
 	int64_t due_ms;      /* when a row may be due; NEVER: none */
 	int64_t loaded_ms;   /* when the counts were last those of the store */
 	bool unsure;         /* a settle or a person may have changed them since */

@@ -91,7 +91,6 @@ ob_parked_clear(struct ob_engine *engine)
 	table->used = 0;
 	table->free = NULL;
 	table->rows = 0;
-	table->keyed = 0;
 	table->scheduled = 0;
 	table->dead = 0;
 	table->due_ms = OB_NEVER;
@@ -109,7 +108,6 @@ ob_parked_load(struct ob_engine *engine, const struct ob_acquired *acquired,
 		struct parked *parked = ob_parked_new(engine, lanes[i].lane);
 
 		parked->rows = lanes[i].rows;
-		table->keyed += lanes[i].rows;
 		parked->held = lanes[i].held;
 	}
 	table->loaded_ms = engine->now_ms;

@@ -226,7 +226,6 @@ touched_confirm(struct ob_engine *engine)
 		struct parked *next = parked->next;
 
 		parked->rows = (uint32_t)added(parked->rows, parked->pending);
-		engine->parked.keyed = added(engine->parked.keyed, parked->pending);
 		parked->pending = 0;
 		parked->held = parked->held || parked->held_pending;
 		parked->held_pending = false;

@@ -133,20 +133,6 @@ dead_full(struct ob_engine *engine)
 
 /* ---- parked rows that were handed out ---- */
 
-/* A row without lane is a scheduled one, or one that was parked and has no key. Where both are there, only the
-   store knows by which count it goes: then it is taken off neither, and a quota that seems full has them loaded
-   again. */
-static void
-keyless_count(struct ob_engine *engine, const struct entry *entry)
-{
-	const struct parked_table *table = &engine->parked;
-
-	if (entry->row->message.key.data != NULL || table->rows <= table->keyed)
-		engine->settling.scheduled--;
-	else if (table->scheduled == 0)
-		engine->settling.rows--;
-}
-
 static void
 parked_count(struct ob_engine *engine, const struct entry *entry, int64_t rows)
 {
@@ -155,12 +141,13 @@ parked_count(struct ob_engine *engine, const struct entry *entry, int64_t rows)
 	/* After a change such a row may be gone already: the counts are loaded again once this is told. */
 	if (engine->session.retained)
 		return;
-	if (entry->row->lane == 0) {
-		if (rows < 0)
-			keyless_count(engine, entry);
+	if (entry->row->scheduled) {
+		engine->settling.scheduled += rows;
 		return;
 	}
 	engine->settling.rows += rows;
+	if (entry->row->lane == 0)
+		return;
 	parked = ob_parked_find(engine, entry->row->lane);
 	OB_CHECK(parked != NULL);
 	parked->handed--;

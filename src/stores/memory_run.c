@@ -146,6 +146,7 @@ parked_take(struct memory_store *store, struct memory_kept *kept, struct ob_batc
 		return no_memory(error);
 	row->position = kept->position;
 	row->lane = kept->lane;
+	row->scheduled = kept->scheduled;
 	row->attempts = kept->attempts;
 	/* 0 would mean that it was never tried. */
 	row->age_ms = !kept->tried ? 0 : age_ms < 1 ? 1 : age_ms;

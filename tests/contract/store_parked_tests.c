@@ -165,6 +165,7 @@ messages_without_a_key_hold_nobody(void **state)
 	batch = world_fetch(world, 0);
 	assert_string_equal(world_ids(batch), "[m2]");
 	assert_true(batch->rows[0].lane == 0);
+	assert_false(batch->rows[0].scheduled);
 	assert_true(batch->next_due_ms > 50000);
 	assert_int_equal(world_stats(world, 0, "s").parked_keys, 0);
 }
@@ -196,6 +197,13 @@ scheduled_rows_come_when_they_are_due(void **state)
 	assert_true(batch->rows[0].lane == 0);
 	assert_int_equal(batch->rows[0].attempts, 0);
 	assert_int_equal(batch->rows[0].age_ms, 0);
+	assert_true(batch->rows[0].scheduled);
+	/* It counts as such also while it waits for another try. */
+	outcome_settle(world, &batch->rows[0], OB_OUTCOME_REPARK, 0);
+	batch = world_fetch_some(world, 0);
+	assert_string_equal(world_ids(batch), "[m1]");
+	assert_true(batch->rows[0].scheduled);
+	assert_int_equal(world_stats(world, 0, "s").scheduled_rows, 1);
 	outcome_settle(world, &batch->rows[0], OB_OUTCOME_UNPARK, 0);
 	assert_int_equal(world_stats(world, 0, "s").scheduled_rows, 0);
 }

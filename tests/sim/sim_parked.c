@@ -69,6 +69,7 @@ hand_out(struct sim_store *store, struct ob_batch *batch, uint32_t message)
 	sim_store_row(store, message, row);
 	row->attempts = parked->attempts;
 	row->lane = parked->chain >= SIM_CHAIN_KEYLESS ? 0 : row->lane;
+	row->scheduled = parked->chain == SIM_CHAIN_SCHEDULED;
 	if (parked->first_try_us != 0)
 		row->age_ms = (store->now_us - parked->first_try_us) / 1000;
 	batch->bytes += row->bytes;

@@ -235,7 +235,6 @@ check_quotas(const struct sim_store *store)
 	if (keys > quotas->parked_keys + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%u keys are parked, %u may be", keys,
 				quotas->parked_keys);
-	/* A keyless one that a person brought back looks like a scheduled one to the engine. */
 	if (store->scheduled_rows > quotas->scheduled_rows + store->excess)
 		sim_ledger_fail(store->ledger, "P6", "%llu rows are scheduled, %llu may be",
 				(unsigned long long)store->scheduled_rows,

@@ -10,6 +10,7 @@
 struct parked_row {
 	int64_t position, attempts, age_ms, size;
 	uint64_t lane;
+	bool scheduled;
 };
 
 struct parked_read {
@@ -25,7 +26,8 @@ struct parked_read {
 #define META                                                                                    \
 	"m.position, m.lane, m.attempts, CASE WHEN m.first_try_at IS NULL THEN 0 ELSE"          \
 	" greatest(1, (extract(epoch FROM clock_timestamp() - m.first_try_at) * 1000)::bigint)" \
-	" END, coalesce(octet_length(m.payload), octet_length(m.payload_bytes), 0)"
+	" END, coalesce(octet_length(m.payload), octet_length(m.payload_bytes), 0),"            \
+	" m.scheduled::int"
 
 static struct parked_row
 meta_read(const PGresult *result, int i)
@@ -36,6 +38,7 @@ meta_read(const PGresult *result, int i)
 	    .attempts = ob_postgres_number(result, i, 2, 0),
 	    .age_ms = ob_postgres_number(result, i, 3, 0),
 	    .size = ob_postgres_number(result, i, 4, 0),
+	    .scheduled = ob_postgres_number(result, i, 5, 0) != 0,
 	};
 }
 
@@ -124,7 +127,7 @@ run_take(struct parked_read *read, const PGresult *runs, int64_t head)
 	for (int i = 0; runs != NULL && i < PQntuples(runs) && !is_full(read); i++) {
 		struct parked_row row = meta_read(runs, i);
 
-		if (ob_postgres_number(runs, i, 5, 0) != head)
+		if (ob_postgres_number(runs, i, 6, 0) != head)
 			continue;
 		if (is_handed(read->store, row.position))
 			break;
@@ -144,13 +147,13 @@ choose(struct parked_read *read, struct ob_error *error)
 	if (code != OB_OK)
 		return code;
 	head_rows = heads.items[1];
-	while (due < PQntuples(head_rows) && ob_postgres_number(head_rows, due, 5, 0) <= 0)
+	while (due < PQntuples(head_rows) && ob_postgres_number(head_rows, due, 6, 0) <= 0)
 		due++;
 	if (read->fetch->parked_max > 0 && read->fetch->run_max > 1 && due > 0)
 		code = runs_ask(read, head_rows, due, &runs, error);
 	for (int i = 0; i < PQntuples(head_rows) && code == OB_OK; i++) {
 		struct parked_row head = meta_read(head_rows, i);
-		int64_t due_in_ms = ob_postgres_number(head_rows, i, 5, 0);
+		int64_t due_in_ms = ob_postgres_number(head_rows, i, 6, 0);
 
 		if (is_handed(store, head.position))
 			continue;
@@ -192,6 +195,7 @@ row_copied(void *context, const char *data, size_t size, struct ob_error *error)
 	OB_CHECK(row != NULL);
 	row->position = meta->position;
 	row->lane = meta->lane;
+	row->scheduled = meta->scheduled;
 	row->attempts = (uint32_t)meta->attempts;
 	row->age_ms = meta->age_ms;
 	if (from.payload_bytes >= 0)

@@ -339,6 +339,7 @@ parked_take(struct parked_read *read, sqlite3_stmt *statement, struct ob_error *
 	OB_CHECK(row != NULL);
 	row->position = sqlite3_column_int64(statement, 0);
 	row->lane = (uint64_t)sqlite3_column_int64(statement, 1);
+	row->scheduled = sqlite3_column_int(statement, 2) != 0;
 	row->attempts = (uint32_t)sqlite3_column_int64(statement, 3);
 	if (sqlite3_column_type(statement, 4) != SQLITE_NULL) {
 		row->age_ms = read->now_ms - sqlite3_column_int64(statement, 4);

@@ -182,7 +182,7 @@ row_add(struct world *w, struct ob_batch *batch, const char *word)
 	struct ob_row *row = ob_batch_add(batch);
 	bool parked = *word == '*';
 	const char *name = parked ? word + 1 : word;
-	size_t size = strcspn(name, "/+!~");
+	size_t size = strcspn(name, "/+!~@");
 	const char *mark = name + size;
 	struct ob_bytes id = {.data = name, .size = size};
 
@@ -205,6 +205,9 @@ row_add(struct world *w, struct ob_batch *batch, const char *word)
 		row->oversize_bytes = 1 << 30;
 	} else if (*mark == '~') {
 		row->replayed = true;
+	} else if (*mark == '@') {
+		row->scheduled = true;
+		row->lane = 0;
 	}
 }
 

@@ -45,7 +45,7 @@ void world_init(struct world *w);
 void world_start(struct world *w);
 void world_end(struct world *w);
 
-/* The rows of the next FETCHED: log rows "a1 b1", parked rows "*a1" (with so many tries: "*a1/2"), and log rows that
+/* The rows of the next FETCHED: log rows "a1 b1", parked rows "*a1" (with so many tries: "*a1/2", one that waited for its time: "*a1@"), and log rows that
    are due in some seconds "a1+5", that are too large "a1!", that a replay brings "a1~". "" for none. */
 void world_fetched(struct world *w, const char *rows);
 void world_receipt(struct world *w, const char *names, enum ob_fate fate);

@@ -212,6 +212,26 @@ test_quota_of_the_dead(void **state)
 	world_expect(w, "fetch\nsubmit c3\nsettle 1 dead:1\nreport full: dead_rows_full\n");
 }
 
+/* Neither count may be too high, or a quota would look full that is not. */
+static void
+test_rows_without_a_key_are_counted_as_they_wait(void **state)
+{
+	struct world *w = &world;
+
+	(void)state;
+	world_init(w);
+	w->acquired.parked_rows = w->acquired.scheduled_rows = 3;
+	world_start(w);
+	world_fetched(w, "*-1/1 *-2@ *c3@");
+	world_expect(w, "fetch\nsubmit -1/2 -2 c3\n");
+	world_receipt(w, "-1 -2 c3", OB_FATE_SENT);
+	world_wait(w, 100);
+	world_expect(w, "settle 0 unpark:1/1 unpark:2 unpark:3\n");
+	world_settled(w, OB_OK);
+	assert_int_equal(world_stats(w).parked_rows_now, 2);
+	assert_int_equal(world_stats(w).scheduled_rows_now, 1);
+}
+
 /* Of four shards each may have a quarter, and one at least. */
 static void
 test_shards_share_the_quotas(void **state)
@@ -393,6 +413,7 @@ main(void)
 	    STORY(test_too_large_dies_at_its_turn),
 	    STORY(test_deliver_after_holds_no_key),
 	    STORY(test_quota_of_the_dead),
+	    STORY(test_rows_without_a_key_are_counted_as_they_wait),
 	    STORY(test_shards_share_the_quotas),
 	    STORY(test_full_window_parks_what_blocks_it),
 	    STORY(test_a_run_goes_back_behind_a_dead_head),

@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "commands.h"
 #include "help.h"
+#include "modules.h"
 #include "registry.h"
 #include "text.h"
 
@@ -14,17 +15,50 @@ schemes_print(const char *const *schemes)
 }
 
 static void
+stores_show(const struct ob_store_ops *const *stores)
+{
+	for (; stores != NULL && *stores != NULL; stores++) {
+		(void)putchar('\n');
+		schemes_print((*stores)->schemes);
+		(void)printf("  %s\n", (*stores)->help);
+		ob_help_options(stdout, "  Options", "  ", (*stores)->options);
+	}
+}
+
+static void
+sinks_show(const struct ob_sink_ops *const *sinks)
+{
+	for (; sinks != NULL && *sinks != NULL; sinks++) {
+		(void)putchar('\n');
+		schemes_print((*sinks)->schemes);
+		(void)printf("  %s\n", (*sinks)->help);
+		ob_help_options(stdout, "  Options", "  ", (*sinks)->options);
+	}
+}
+
+/* What is a module is used like what is built in, and has its options as well. */
+static void
+module_stores_show(void *context, const struct ob_module *module)
+{
+	(void)context;
+	stores_show(module->stores);
+}
+
+static void
+module_sinks_show(void *context, const struct ob_module *module)
+{
+	(void)context;
+	sinks_show(module->sinks);
+}
+
+static void
 stores_print(void)
 {
 	(void)fputs(
 	    "Databases by their URLs. An option is given as --store-option NAME=VALUE, as often as needed.\n",
 	    stdout);
-	for (const struct ob_store_ops *const *it = ob_registry_stores(); *it != NULL; it++) {
-		(void)putchar('\n');
-		schemes_print((*it)->schemes);
-		(void)printf("  %s\n", (*it)->help);
-		ob_help_options(stdout, "  Options", "  ", (*it)->options);
-	}
+	stores_show(ob_registry_stores());
+	ob_modules_each(module_stores_show, NULL);
 }
 
 static void
@@ -33,12 +67,8 @@ sinks_print(void)
 	(void)fputs(
 	    "Recipients by their URLs. An option is given as --sink-option NAME=VALUE, as often as needed.\n",
 	    stdout);
-	for (const struct ob_sink_ops *const *it = ob_registry_sinks(); *it != NULL; it++) {
-		(void)putchar('\n');
-		schemes_print((*it)->schemes);
-		(void)printf("  %s\n", (*it)->help);
-		ob_help_options(stdout, "  Options", "  ", (*it)->options);
-	}
+	sinks_show(ob_registry_sinks());
+	ob_modules_each(module_sinks_show, NULL);
 }
 
 static const struct {

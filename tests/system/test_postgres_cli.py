@@ -54,6 +54,12 @@ def it_prints_the_id_and_writes_every_field(shop, ask):
 
 
 @case
+def help_shows_the_options_of_a_store_that_is_a_module(shop, ask):
+    text = outbox("help", "stores").out
+    check(text.count("postgresql:, postgres:") == 1 and "turn-age TIME" in text, text)
+
+
+@case
 def payloads_are_kept_as_their_bytes(shop, ask):
     corpus = [b"", b"a\0b", b"\xff\xfe\x80", "\u00e9\u2028\U0001f600".encode(), bytes(range(1, 32)) + b"\x7f\x1b[2J", b"'; DROP TABLE x; --",
               b"\\x00\\", b'{"a":"\\ud800"}', os.urandom(MIB), b"x" * (16 * MIB)]

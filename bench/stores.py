@@ -148,7 +148,7 @@ END;
         script = pathlib.Path(directory) / "script.sql"
         script.write_text(("SET synchronous_commit = off;\n" if fast else "") + self.SCRIPT.replace("MESSAGE", message))
         prefix = pathlib.Path(directory) / f"pgbench-{next(self.number)}"
-        said = self.pgbench("-T", max(1, round(seconds)), "-c", clients, "-j", 2, "-M", "prepared", "-f", script, "-l",
+        said = self.pgbench("-T", max(1, round(seconds)), "-s", 10, "-c", clients, "-j", 2, "-M", "prepared", "-f", script, "-l",
                             f"--log-prefix={prefix}")
         longest = 0
         for log in prefix.parent.glob(f"{prefix.name}*"):

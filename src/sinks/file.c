@@ -7,13 +7,19 @@
  * in the file together and in order, or none of them does: when a write fails half-way, the file is
  * cut back to where it was. So nothing stands behind a message that failed.
  *
+ * Several may write to one file: shards of a relay, each with a descriptor of its own, and other
+ * relays. A write may be cut short, and the rest of its line would then stand behind a line of
+ * somebody else's; and what is cut off must be one's own. So whoever writes has the file locked
+ * (flock) from the first write to the fsync, or to the cut.
+ *
  * What can go wrong:
  *   a full disk           the file is cut back, everything is DOWN until there is room
  *   a crash in a write    the file may end in half a line, of a message without a receipt; whoever
- * opens it next ends this line first, so that only it is broken, and the message comes again, whole
+ * writes next ends this line first, so that only it is broken, and the message comes again, whole
  *   fsync fails           nobody knows what the disk holds: cut back, open the file anew, DOWN
- *   two relays            the file is locked (flock) by the one that has it open; for the other it
- * is DOWN the file is deleted   it is made anew before the next write, not written into the void
+ *   the lock is not free  it is asked for again and again; DOWN when it is kept for too long, by a
+ * process that was stopped, say
+ *   the file is deleted   it is made anew before the next write, not written into the void
  *   rotation              move the file, then reopen (SIGHUP): later lines go to a new file of the
  * old name
  */
@@ -37,6 +43,9 @@
 /* One write takes about so much; a longer line goes out by itself, and its memory is given back
  * afterwards. */
 #define WRITE_SIZE (256 * 1024)
+/* How often the lock is asked for while another has it, and for how long: more than a slow disk takes for an fsync. */
+#define LOCK_EVERY_MS 1
+#define LOCK_MAX_MS   5000
 
 struct file_options {
 	int64_t in_flight;
@@ -52,8 +61,9 @@ struct file_sink {
 	bool sync;
 	int fd; /* open when is_open */
 	bool is_open;
-	bool torn;   /* the file ends in the middle of a line */
-	off_t start; /* the file's size before what is being written */
+	bool torn;             /* the file ends in the middle of a line */
+	off_t start;           /* the file's size before what is being written */
+	int64_t lock_until_us; /* until then the lock is waited for; 0: it is not */
 	struct ob_tickets tickets;
 	struct ob_wake wake;
 	struct ob_buf lines, scratch;
@@ -125,7 +135,7 @@ file_describe(int number)
 {
 	switch (number) {
 	case EWOULDBLOCK:
-		return "another process writes to this file";
+		return "another process keeps this file locked";
 	case ENOENT:
 		return "the directory does not exist";
 	case EINVAL:
@@ -188,7 +198,7 @@ file_is_database(int fd)
 	       memcmp(head, magic, sizeof(magic)) == 0;
 }
 
-/* Opens and locks the file; 0 or an errno. */
+/* Opens the file; 0 or an errno. */
 static int
 file_acquire(struct file_sink *file)
 {
@@ -207,18 +217,14 @@ file_acquire(struct file_sink *file)
 		number = EINVAL;
 	else if (file_is_database(file->fd))
 		number = EMEDIUMTYPE;
-	else if (flock(file->fd, LOCK_EX | LOCK_NB) != 0)
-		number = errno;
 	else if (file->sync && !file_sync_directory(file->path))
 		number = errno;
-	else
-		file->torn = file_is_torn(file->fd, status.st_size);
 	if (number != 0)
 		file_shut(file);
 	return number;
 }
 
-/* Opens the file if it is not open, or no longer there; 0 or an errno. Notes its size. */
+/* Opens the file if it is not open, or no longer there, and locks it; 0 or an errno. Notes its size, and how it ends. */
 static int
 file_get_ready(struct file_sink *file)
 {
@@ -231,11 +237,46 @@ file_get_ready(struct file_sink *file)
 		number = file_acquire(file);
 		if (number != 0)
 			return number;
-		if (fstat(file->fd, &status) != 0)
-			return errno;
+	}
+	if (flock(file->fd, LOCK_EX | LOCK_NB) != 0)
+		return errno;
+	if (fstat(file->fd, &status) != 0) {
+		number = errno;
+		file_shut(file);
+		return number;
 	}
 	file->start = status.st_size;
+	file->torn = file_is_torn(file->fd, status.st_size);
 	return 0;
+}
+
+static int64_t
+file_now_us(const struct file_sink *file)
+{
+	return file->base.host->monotonic_us(file->base.host->context);
+}
+
+/* The same, but waits for who has the lock, `timeout_ms` at most: EWOULDBLOCK. */
+static int
+file_await_lock(struct file_sink *file, int timeout_ms)
+{
+	int64_t until_us = file_now_us(file) + (int64_t)timeout_ms * 1000;
+	int number;
+
+	while ((number = file_get_ready(file)) == EWOULDBLOCK && file_now_us(file) < until_us)
+		ob_wake_wait(&file->wake, LOCK_EVERY_MS);
+	return number;
+}
+
+/* Whether there is time left to go on asking for it at later polls. */
+static bool
+file_is_patient(struct file_sink *file)
+{
+	int64_t now_us = file_now_us(file);
+
+	if (file->lock_until_us == 0)
+		file->lock_until_us = now_us + LOCK_MAX_MS * 1000;
+	return now_us < file->lock_until_us;
 }
 
 /* Writes what was formatted; 0 or an errno. */
@@ -282,23 +323,25 @@ file_write_tickets(struct file_sink *file)
 	return number;
 }
 
-/* Everything that waits is written and kept, or nothing of it. */
+/* Everything that waits is written and kept, or nothing of it. Without an answer while another has the lock. */
 static void
-file_commit(struct file_sink *file)
+file_commit(struct file_sink *file, int timeout_ms)
 {
 	struct file_trouble trouble;
-	int number = file_get_ready(file);
+	int number = file_await_lock(file, timeout_ms < LOCK_EVERY_MS ? timeout_ms : LOCK_EVERY_MS);
 
+	if (number == EWOULDBLOCK && file_is_patient(file))
+		return;
+	file->lock_until_us = 0;
 	if (number == 0) {
 		number = file_write_tickets(file);
 		if (number == 0) {
-			file->torn = false;
+			(void)flock(file->fd, LOCK_UN);
 			ob_tickets_answer_all(&file->tickets, OB_FATE_SENT, true, NULL, NULL);
 			return;
 		}
-		/* If cutting back fails too, then opening it anew finds the half line. */
-		if (ftruncate(file->fd, file->start) != 0)
-			file->torn = true;
+		/* If cutting back fails too, whoever writes next finds the half line. */
+		(void)!ftruncate(file->fd, file->start);
 		file_shut(file);
 	}
 	trouble = file_trouble_of(number);
@@ -392,7 +435,7 @@ file_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, siz
 
 	if (ob_tickets_answered(&file->tickets) == 0) {
 		if (ob_tickets_next(&file->tickets) != NULL)
-			file_commit(file);
+			file_commit(file, timeout_ms);
 		else if (timeout_ms != 0)
 			ob_wake_wait(&file->wake, timeout_ms);
 	}
@@ -411,6 +454,7 @@ file_cancel(struct ob_sink *sink)
 {
 	struct file_sink *file = (struct file_sink *)sink;
 
+	file->lock_until_us = 0;
 	ob_tickets_answer_all(&file->tickets, OB_FATE_RETURNED, false, "cancelled", NULL);
 }
 
@@ -421,11 +465,11 @@ file_check(struct ob_sink *sink, int timeout_ms, const struct ob_report *report,
 	struct file_sink *file = (struct file_sink *)sink;
 	struct ob_finding finding = {.level = OB_FINDING_OK, .code = "file_ok"};
 	char what[256];
-	int number = file_get_ready(file);
+	int number = file_await_lock(file, timeout_ms);
 
-	(void)timeout_ms;
 	(void)error;
 	if (number == 0) {
+		(void)flock(file->fd, LOCK_UN);
 		finding.what = "the file can be written";
 	} else {
 		finding.level = OB_FINDING_FAIL;

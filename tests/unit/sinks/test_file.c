@@ -77,7 +77,7 @@ __wrap_ftruncate64(int fd, off_t size)
 }
 
 static char directory[64], path[128], url[160];
-static struct trial trial;
+static struct trial trial, another;
 static const struct ob_message message = {.id = {"1", 1}, .topic = {"t", 1}, .payload = {"p", 1}};
 static const char line[] =
     "{\"id\":\"1\",\"topic\":\"t\",\"created_at\":\"1970-01-01T00:00:00.000Z\",\"payload\":\"p\"}\n";
@@ -102,6 +102,9 @@ end(void **state)
 
 	(void)state;
 	trial_close(&trial);
+	if (another.sink != NULL)
+		trial_close(&another);
+	another = (struct trial){0};
 	snprintf(old, sizeof(old), "%s.old", path);
 	unlink(old);
 	unlink(path);
@@ -245,6 +248,64 @@ a_locked_file_is_down_until_it_is_free(void **state)
 	assert_sent();
 }
 
+/* As two shards of one relay do. */
+static void
+several_write_to_one_file_by_turns(void **state)
+{
+	char expected[512];
+
+	(void)state;
+	start();
+	assert_int_equal(trial_open(&another, &ob_sink_file, url, NULL), OB_OK);
+	assert_sent();
+	assert_int_equal(trial_send(&another, &message).fate, OB_FATE_SENT);
+	assert_sent();
+	snprintf(expected, sizeof(expected), "%s%s%s", line, line, line);
+	assert_content(path, expected);
+}
+
+static void
+a_full_disk_takes_no_line_of_another(void **state)
+{
+	char expected[512];
+
+	(void)state;
+	start();
+	assert_int_equal(trial_open(&another, &ob_sink_file, url, NULL), OB_OK);
+	assert_sent();
+	assert_int_equal(trial_send(&another, &message).fate, OB_FATE_SENT);
+	disk.room = 10;
+	assert_int_equal(trial_send(&trial, &message).fate, OB_FATE_DOWN);
+	snprintf(expected, sizeof(expected), "%s%s", line, line);
+	assert_content(path, expected);
+	disk.room = -1;
+	assert_int_equal(trial_send(&another, &message).fate, OB_FATE_SENT);
+	snprintf(expected, sizeof(expected), "%s%s%s", line, line, line);
+	assert_content(path, expected);
+}
+
+static void
+who_is_writing_is_waited_for(void **state)
+{
+	const struct ob_delivery delivery = {.ticket = 1, .message = &message};
+	struct ob_receipt receipt;
+	size_t accepted;
+	int fd;
+
+	(void)state;
+	start();
+	fd = open(path, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	ob_sink_file.submit(trial.sink, &delivery, 1, &accepted);
+	assert_int_equal(accepted, 1);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ob_sink_file.poll(trial.sink, 10, &receipt, 1), 0);
+	close(fd);
+	assert_int_equal(ob_sink_file.poll(trial.sink, 1000, &receipt, 1), 1);
+	assert_int_equal(receipt.fate, OB_FATE_SENT);
+	assert_content(path, line);
+}
+
 static void
 rotation_goes_on_in_a_new_file(void **state)
 {
@@ -307,6 +368,9 @@ main(void)
 	    CASE(what_was_not_synced_is_not_sent),
 	    CASE(the_torn_line_of_a_crash_stays_alone),
 	    CASE(a_locked_file_is_down_until_it_is_free),
+	    CASE(several_write_to_one_file_by_turns),
+	    CASE(a_full_disk_takes_no_line_of_another),
+	    CASE(who_is_writing_is_waited_for),
 	    CASE(rotation_goes_on_in_a_new_file),
 	    CASE(a_deleted_file_is_made_anew),
 	    CASE(what_is_no_file_is_refused),

@@ -190,12 +190,71 @@ numbers_print(const struct ob_subscription_stats *it)
 		(void)printf("  %-10s %" PRIu64 " given up\n", "dead", it->dead_rows);
 }
 
+static bool
+has_shards(const struct ob_subscription_stats *it)
+{
+	return it->shards > 1 || it->shards_next > 0;
+}
+
+/* Who runs it, and what it says unless all is well. */
+static void
+shard_print(const struct ob_shard_stats *shard, uint32_t number)
+{
+	char label[32], lease[OB_TEXT_FIELD_MAX];
+	struct ob_buf line;
+
+	(void)snprintf(label, sizeof(label), "shard %" PRIu32, number);
+	ob_buf_init(&line, 8192);
+	if (shard->held) {
+		ob_duration_print(lease, shard->lease_left_ms);
+		ob_buf_appendf(&line, "%s, its lease holds for %s, epoch %" PRIu64, shard->owner,
+			       lease, shard->epoch);
+	} else {
+		ob_buf_append_text(&line, "no relay");
+	}
+	if (shard->held && strcmp(shard->state, "running") != 0 && shard->state[0] != '\0')
+		ob_buf_appendf(&line, "; %s%s%s", shard->state, shard->code[0] == '\0' ? "" : ": ",
+			       shard->code);
+	if (shard->ended)
+		ob_buf_append_text(&line, "; has come to where the next ones begin");
+	line_print(label, ob_buf_text(&line));
+	ob_buf_free(&line);
+}
+
+static void
+shards_print(const struct ob_subscription_stats *it)
+{
+	char next[64] = "";
+
+	if (it->shards_next > 0)
+		(void)snprintf(next, sizeof(next), ", which become %" PRIu32, it->shards_next);
+	(void)printf("  %-10s %" PRIu32 "%s; %" PRIu32 " relays have joined\n", "shards",
+		     it->shards, next, it->members);
+	for (uint32_t i = 0; i < it->shards; i++)
+		shard_print(&it->shard[i], i);
+}
+
+static void
+relay_print(const struct ob_subscription_stats *it)
+{
+	char lease[OB_TEXT_FIELD_MAX];
+
+	if (has_shards(it)) {
+		shards_print(it);
+	} else if (it->held) {
+		ob_duration_print(lease, it->lease_left_ms);
+		(void)printf("  %-10s %s, its lease holds for %s\n", "relay", it->owner, lease);
+	} else if (it->owner[0] != '\0') {
+		(void)printf("  %-10s %s, which takes no lease here\n", "relay", it->owner);
+	}
+}
+
 static void
 text_print(const struct status *status, const struct ob_subscription_stats *it, const char *why,
 	   const char *mend)
 {
 	const struct ob_cli *cli = status->cli;
-	char since[OB_TEXT_FIELD_MAX], lease[OB_TEXT_FIELD_MAX];
+	char since[OB_TEXT_FIELD_MAX];
 
 	(void)printf("%s%s%s%s  %s%s%s", status->count == 0 ? "" : "\n",
 		     ob_color(cli, OB_COLOR_BOLD), it->name, ob_color(cli, OB_COLOR_PLAIN),
@@ -208,16 +267,36 @@ text_print(const struct status *status, const struct ob_subscription_stats *it, 
 	line_print("topics", it->topics);
 	line_print("sink", it->sink);
 	numbers_print(it);
-	if (it->held) {
-		ob_duration_print(lease, it->lease_left_ms);
-		(void)printf("  %-10s %s, its lease holds for %s\n", "relay", it->owner, lease);
-	} else if (it->owner[0] != '\0') {
-		(void)printf("  %-10s %s, which takes no lease here\n", "relay", it->owner);
-	}
+	relay_print(it);
 	if (why[0] != '\0')
 		line_print("why", why);
 	if (mend[0] != '\0')
 		line_print("mend", mend);
+}
+
+static void
+json_add_shards(struct ob_json *json, const struct ob_subscription_stats *it)
+{
+	ob_json_open(json, "shards", '[');
+	for (uint32_t i = 0; i < it->shards; i++) {
+		const struct ob_shard_stats *shard = &it->shard[i];
+
+		ob_json_open(json, NULL, '{');
+		ob_json_number(json, "shard", i);
+		ob_json_bool(json, "held", shard->held);
+		ob_json_text(json, "owner", shard->owner);
+		ob_json_number(json, "lease_left_ms", shard->lease_left_ms);
+		ob_json_number(json, "epoch", (int64_t)shard->epoch);
+		ob_json_text(json, "state", shard->state);
+		ob_json_text(json, "code", shard->code);
+		ob_json_text(json, "text", shard->text);
+		ob_json_number(json, "state_since_ms", shard->state_since_ms);
+		ob_json_bool(json, "ended", shard->ended);
+		ob_json_close(json, '}');
+	}
+	ob_json_close(json, ']');
+	ob_json_number(json, "shards_next", it->shards_next);
+	ob_json_number(json, "relays_joined", it->members);
 }
 
 static void
@@ -237,6 +316,7 @@ json_add(struct ob_json *json, const struct ob_subscription_stats *it, const cha
 	ob_json_text(json, "owner", it->owner);
 	ob_json_number(json, "lease_left_ms", it->lease_left_ms);
 	ob_json_number(json, "epoch", (int64_t)it->epoch);
+	json_add_shards(json, it);
 	ob_json_bool(json, "pending", it->pending);
 	ob_json_number(json, "pending_max", (int64_t)it->pending_max);
 	ob_json_number(json, "oldest_age_ms", it->oldest_age_ms);

@@ -273,6 +273,64 @@ examine_tables(struct examination *e, struct ob_error *error)
 	return OB_OK;
 }
 
+/* The command that runs it. What a shell would read as something else is left to the reader. */
+static void
+relay_command(const struct examination *e, const struct ob_subscription_stats *stats, char *out,
+	      size_t size)
+{
+	bool is_plain =
+	    *stats->sink != '\0' && strpbrk(stats->sink, " '\"\\$`!*?&|;<>()#~\n") == NULL;
+
+	snprintf(out, size, "outbox relay %s --to %s --subscription %s", e->store->name,
+		 is_plain ? stats->sink : "SINK", stats->name);
+}
+
+/* "1, 5 and 7" of those that nobody runs; returns how many there are. */
+static uint32_t
+unowned_list(const struct ob_subscription_stats *stats, struct ob_buf *list)
+{
+	uint32_t count = 0, left;
+
+	for (uint32_t i = 0; i < stats->shards; i++)
+		count += !stats->shard[i].held;
+	left = count;
+	for (uint32_t i = 0; i < stats->shards; i++)
+		if (!stats->shard[i].held) {
+			ob_buf_appendf(list, "%s%u",
+				       left == count ? ""
+				       : left == 1   ? " and "
+						     : ", ",
+				       i);
+			left--;
+		}
+	return count;
+}
+
+static void
+examine_owners(struct examination *e, const struct ob_subscription_stats *stats)
+{
+	char mend[TEXT_MAX];
+	struct ob_buf list;
+	uint32_t count;
+
+	ob_buf_init(&list, TEXT_MAX);
+	count = unowned_list(stats, &list);
+	relay_command(e, stats, mend, sizeof(mend));
+	if (count == stats->shards && stats->members == 0) {
+		if (stats->pending)
+			find(e, OB_FINDING_WARN, "no_relay", mend,
+			     "subscription %s has messages waiting and no relay runs it",
+			     stats->name);
+	} else if (count > 0) {
+		find(
+		    e, OB_FINDING_WARN, "shard_without_relay", mend,
+		    "of the %u shards of subscription %s nobody runs %s, though %u relays have joined: why they "
+		    "do not stands in their logs; one more takes its share",
+		    stats->shards, stats->name, ob_buf_text(&list), stats->members);
+	}
+	ob_buf_free(&list);
+}
+
 static void
 examine_subscription(void *context, const struct ob_subscription_stats *stats)
 {
@@ -283,9 +341,7 @@ examine_subscription(void *context, const struct ob_subscription_stats *stats)
 		snprintf(mend, sizeof(mend), "outbox resume %s %s", e->store->name, stats->name);
 		find(e, OB_FINDING_NOTE, "paused", mend, "subscription %s is paused", stats->name);
 	}
-	if (!stats->held && stats->pending)
-		find(e, OB_FINDING_WARN, "no_relay", "start its relay",
-		     "subscription %s has messages waiting and no relay runs it", stats->name);
+	examine_owners(e, stats);
 	if (stats->dead_rows > 0) {
 		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);
 		find(e, OB_FINDING_WARN, "dead_messages", mend,

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""PostgreSQL: making the outbox, by several at once, by another tool, by a user with one role; and what is only shown.
+
+usage: scripts/with-server postgres -- test_postgres_setup.py [NAME...]     environment: OUTBOX_BUILD
+"""
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+
+from commands import DEADLINE_S, OUTBOX, Running, outbox, refused, wait_until  # noqa: E402
+from postgres_shop import PostgresShop, state_of, url_of  # noqa: E402
+from tap import check, main  # noqa: E402
+
+# The advisory lock of a migration: "outb", and the schema's hash.
+LOCK = f"{0x6F757462}, hashtext('outbox')"
+
+
+def schemas(ask):
+    return ask.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'outbox'")
+
+
+def several_at_once():
+    with PostgresShop(None) as shop, shop.connect() as ask:
+        running = [subprocess.Popen([OUTBOX, command, shop.url], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                   for command in ("init", "migrate") * 4]
+        for process in running:
+            _, err = process.communicate(timeout=DEADLINE_S)
+            check(process.returncode == 0, err)
+        check(ask("SELECT version FROM outbox.migration") == [(1,)], "it was made twice")
+        check("already there" in outbox("init", shop.url).out, "init again")
+
+
+def nobody_queues_behind_it():
+    """A migration that cannot go on gives up after two seconds and holds nothing; the command tries again for a while."""
+    with PostgresShop(None) as shop, shop.connect() as other, shop.connect() as ask:
+        other("BEGIN")
+        other(f"SELECT pg_advisory_xact_lock({LOCK})")
+        began = time.monotonic()
+        check(state_of(ask, outbox("migrate", shop.url, "--print").out) == "55P03", "it did not give up")
+        check(time.monotonic() - began < DEADLINE_S, "it waited for long")
+        with Running("init", shop.url) as init:
+            wait_until(lambda: ask("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), "another that waits")
+            other("ROLLBACK")
+            init.process.wait(DEADLINE_S)
+        check(init.process.returncode == 0, init.err)
+
+
+def what_is_only_shown():
+    """--status, --dry-run and --print change nothing; what is printed makes the same outbox by another tool."""
+    with PostgresShop(None) as shop, shop.connect() as ask:
+        check("missing" in outbox("migrate", shop.url, "--status", status=6).out, "status")
+        check("CREATE TABLE outbox.message" in outbox("migrate", shop.url, "--dry-run").out, "dry run")
+        printed = outbox("migrate", shop.url, "--print").out
+        check(schemas(ask) == 0, "something was made")
+        ask(printed)
+        state = outbox("migrate", shop.url, "--status", "--json").json()["migrations"]
+        check(state and all(it["applied"] for it in state), state)
+        check("already there" in outbox("init", shop.url).out, "init finds it")
+        made = ask.value("SELECT outbox.publish('t', 'p')")
+        check("1 sent" in outbox("relay", shop.url, "--to", "null:", "--until-idle").err, "it is delivered")
+        check(ask.value("SELECT id FROM outbox.message") == made, "the id that publish returned")
+        with PostgresShop("--schema", "other") as another:
+            check('"other".message' in outbox("migrate", another.url, "--schema", "other", "--print").out, "another schema")
+
+
+def printed_for_a_database_that_is_not_there():
+    """Who runs migrations by another tool need not reach the database to get the SQL."""
+    printed = outbox("migrate", "postgresql://nobody@127.0.0.1:1/none", "--print").out
+    check(printed.startswith("BEGIN") and printed.rstrip().endswith("COMMIT;"), printed[:200])
+
+
+def one_role_is_enough():
+    """A user without any right but on this schema, which an administrator made for him."""
+    with PostgresShop(None) as shop, shop.connect() as ask:
+        solo = shop.login()
+        url = url_of(shop.name, solo)
+        refused(4, f"GRANT CREATE ON DATABASE {shop.name} TO {solo}", "init", url)
+        ask(f"CREATE SCHEMA outbox AUTHORIZATION {solo}")
+        outbox("init", url, "--quiet")
+        with shop.connect(solo) as user:
+            user("SELECT outbox.publish('t', 'p', partition_key => 'k')")
+        outbox("publish", url, "--topic", "t", "--payload", "x", "--quiet")
+        check("2 sent" in outbox("relay", url, "--to", "null:", "--until-idle").err, "both are delivered")
+        outbox("pause", url, "default")
+        outbox("resume", url, "default")
+        outbox("replay", url, "default", "--from-beginning")
+        check("2 sent" in outbox("relay", url, "--to", "null:", "--until-idle").err, "the replay")
+        found = outbox("doctor", url, "--json").json()
+        check(found["failures"] == 0, found)
+
+
+CASES = [
+    ("several at once make one outbox", several_at_once),
+    ("nobody queues behind a migration that waits", nobody_queues_behind_it),
+    ("what is only shown", what_is_only_shown),
+    ("printed without a database", printed_for_a_database_that_is_not_there),
+    ("one role is enough", one_role_is_enough),
+]
+
+if __name__ == "__main__":
+    sys.exit(main(CASES))

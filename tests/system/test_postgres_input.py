@@ -152,6 +152,18 @@ def a_server_that_is_too_old(*_):
     check("14 or later" in found(url, "config", 3)[2], "doctor")
 
 
+@case
+def a_server_of_another_name(shop, ask):
+    """A copy of the disks says everything that the original says, but for what stands outside of them."""
+    for words in (("pause", shop.url, "default"), ("relay", shop.url, "--to", "null:")):
+        refused(3, ["'production'", "this one is ''", "outbox.instance_name = 'production'"], *words, "--store-option",
+                "instance-name=production")
+    ask(f"ALTER DATABASE {shop.name} SET outbox.instance_name = 'staging'")
+    refused(3, "this one is 'staging'", "relay", shop.url, "--to", "null:", "--store-option", "instance-name=production")
+    check("staging" in outbox("doctor", shop.url, "--store-option", "instance-name=production", status=3).out, "doctor")
+    outbox("relay", shop.url, "--to", "null:", "--until-idle", "--store-option", "instance-name=staging")
+
+
 # ---- the tables ----
 
 @case

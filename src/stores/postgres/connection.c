@@ -210,6 +210,33 @@ connect_start(const struct postgres_store *store, const struct target *target)
 	return PQconnectStartParams(names, values, 1);
 }
 
+int
+ob_postgres_no_standby(struct postgres_store *store, struct ob_error *error)
+{
+	return ob_error_set(
+	    error, OB_CONFIG,
+	    "%s: standby-flushed needs a standby that commits can wait for; name it with: ALTER "
+	    "SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'",
+	    store->name);
+}
+
+/* That it is the one that the options want. */
+static int
+options_check(struct postgres_store *store, const char *name, bool standbys, struct ob_error *error)
+{
+	const char *wanted = store->options->instance_name;
+
+	if (wanted != NULL && strcmp(wanted, name) != 0)
+		return ob_error_set(
+		    error, OB_CONFIG,
+		    "%s: instance-name demands the server '%s', this one is '%s'; it may be a copy. If not, "
+		    "name it in its postgresql.conf: outbox.instance_name = '%s'",
+		    store->name, wanted, name, wanted);
+	if (store->options->standby_flushed && !standbys)
+		return ob_postgres_no_standby(store, error);
+	return OB_OK;
+}
+
 /* What the server is, and that it will do. */
 static int
 server_check(struct postgres_store *store, struct ob_error *error)
@@ -227,7 +254,9 @@ server_check(struct postgres_store *store, struct ob_error *error)
 	ob_buf_append_text(
 	    &store->sql,
 	    "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',"
-	    " current_setting('server_encoding') = 'SQL_ASCII';");
+	    " current_setting('server_encoding') = 'SQL_ASCII',"
+	    " coalesce(nullif(current_setting('outbox.instance_name', true), ''), current_setting('cluster_name')),"
+	    " current_setting('synchronous_standby_names') <> '';");
 	code = ob_postgres_commit(store, "connect", &answers, error);
 	if (code != OB_OK)
 		return code;
@@ -237,6 +266,9 @@ server_check(struct postgres_store *store, struct ob_error *error)
 	/* There each client's bytes go in and out as they are; as UTF-8 some of them could not be read. */
 	if (ob_postgres_bool(row, 0, 2) && PQsetClientEncoding(store->conn, "SQL_ASCII") != 0)
 		store->in_doubt = true;
+	if (!store->read_only)
+		code = options_check(store, ob_postgres_text(row, 0, 3),
+				     ob_postgres_bool(row, 0, 4), error);
 	ob_postgres_answers_free(&answers);
 	if (store->read_only)
 		return OB_OK;
@@ -251,7 +283,7 @@ server_check(struct postgres_store *store, struct ob_error *error)
 				    "%s: %s is read-only; allow writing with: ALTER ROLE %s SET "
 				    "default_transaction_read_only = off",
 				    store->name, PQhost(store->conn), PQuser(store->conn));
-	return OB_OK;
+	return code;
 }
 
 static void

@@ -38,6 +38,10 @@
  * names the snapshot that stands in `opening`, in the statement that writes or in the transaction that reads. A standby that
  * was promoted without it refuses, and so does a server that crashed unseen behind a proxy and lost an unconfirmed one.
  *
+ * The same commit waits for a standby where the server has a synchronous one, also when applications do not wait for it
+ * (synchronous_commit = local). There is one write-ahead log, so a standby that has flushed this commit has flushed the end of everything
+ * that S calls ended: the option standby-flushed asks for no more than that there is one.
+ *
  * What goes wrong with less (each was seen under load; docs/reading-postgresql.md has some of it as conversations to replay):
  *
  *	number > last              7 commits after 8 was read: 7 is lost
@@ -115,6 +119,11 @@ opening_take(struct postgres_store *store, const PGresult *opened, int64_t q, in
 
 	if (PQntuples(opened) == 0)
 		return ob_postgres_unguarded(store, error);
+	/* Committed, and nobody waited for a standby. */
+	if (store->options->standby_flushed && !ob_postgres_bool(opened, 0, 2)) {
+		store->in_doubt = true;
+		return ob_postgres_no_standby(store, error);
+	}
 	copy = strdup(ob_postgres_text(opened, 0, 1));
 	if (copy == NULL || !ob_postgres_snapshot_parse(&snapshot, copy)) {
 		free(copy);
@@ -139,7 +148,8 @@ opening_append(struct postgres_store *store, const char *snapshot)
 			"UPDATE %s.opening AS o SET snapshot = %s"
 			" WHERE o.ctid = '%s' AND o.subscription = '%s' AND o.shard = %u"
 			" AND o.epoch = %lld AND o.snapshot::text = '%s'"
-			" RETURNING o.ctid, o.snapshot::text;COMMIT;"
+			" RETURNING o.ctid, o.snapshot::text,"
+			" current_setting('synchronous_standby_names') <> '';COMMIT;"
 			"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;"
 			"SELECT coalesce(pg_sequence_last_value('%s.message_seq_seq'), 0);",
 			store->schema, snapshot, store->lease.opening_at, store->subscription,

@@ -20,6 +20,19 @@ static const struct ob_option options[] = {
 	 "Whether a migration makes the roles outbox_owner, outbox_app, outbox_relay and outbox_monitor, where it "
 	 "may, and gives them their rights",
      .field = offsetof(struct postgres_options, roles)},
+    {.name = "instance-name",
+     .type = OB_OPTION_STRING,
+     .help =
+	 "Refuse a server of another name: its setting outbox.instance_name, or cluster_name where that is not set. A "
+	 "copy of the server's disks is told from the original by nothing else",
+     .field = offsetof(struct postgres_options, instance_name)},
+    {.name = "standby-flushed",
+     .type = OB_OPTION_BOOL,
+     .default_text = "false",
+     .help =
+	 "Deliver only what a standby has flushed, so that nothing was sent that a failover loses; needs "
+	 "synchronous_standby_names, also where applications commit with synchronous_commit = local",
+     .field = offsetof(struct postgres_options, standby_flushed)},
     {.name = "retention",
      .type = OB_OPTION_DURATION,
      .default_text = "0",

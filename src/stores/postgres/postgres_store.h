@@ -53,7 +53,9 @@
 
 struct postgres_options {
 	char *schema;
+	char *instance_name;
 	bool roles;
+	bool standby_flushed;
 	int64_t connect_timeout_ms;
 	int64_t timeout_ms;
 	int64_t retention_ms;
@@ -140,6 +142,8 @@ postgres_store_of(struct ob_store *base)
 int ob_postgres_open(struct ob_store *base, const struct ob_store_config *config,
 		     struct ob_error *error);
 void ob_postgres_close(struct ob_store *base);
+/* The option standby-flushed, and no standby for which a commit waits. */
+int ob_postgres_no_standby(struct postgres_store *store, struct ob_error *error);
 /* Closes and opens the connection anew, after an error that left it in doubt. */
 int ob_postgres_reconnect(struct postgres_store *store, struct ob_error *error);
 

@@ -237,6 +237,25 @@ a_key_that_is_held_waits_for_a_person(void **state)
 	assert_int_equal(batch->rows[0].age_ms, 0);
 }
 
+/* Sent, given up, not tried: the rest of the run waits for a person. */
+static void
+a_run_may_end_in_a_dead_one_that_holds_its_key(void **state)
+{
+	struct world *world = *state;
+	struct ob_outcome outcomes[3];
+	struct ob_batch *batch;
+
+	key_park(world, 3, OB_OUTCOME_PARK, 0);
+	batch = world_fetch(world, 0);
+	outcomes[0] = world_outcome(&batch->rows[0], OB_OUTCOME_UNPARK, 0);
+	outcomes[1] = world_outcome(&batch->rows[1], OB_OUTCOME_BURY_HOLD, 0);
+	outcomes[2] = world_outcome(&batch->rows[2], OB_OUTCOME_BACK, 0);
+	world_settle_with(world, 0, 0, outcomes, 3);
+	assert_string_equal(world_listing(world, 0, &dead), "m2(holds)");
+	assert_string_equal(world_listing(world, 0, &parked), "m3");
+	assert_int_equal(world_fetch(world, 0)->count, 0);
+}
+
 static void
 a_held_key_goes_on_when_its_dead_is_discarded(void **state)
 {
@@ -354,6 +373,8 @@ const struct store_test store_parked_tests[] = {
     {"messages without a key hold nobody", messages_without_a_key_hold_nobody},
     {"scheduled rows come when they are due", scheduled_rows_come_when_they_are_due},
     {"a key that is held waits for a person", a_key_that_is_held_waits_for_a_person},
+    {"a run may end in a dead one that holds its key",
+     a_run_may_end_in_a_dead_one_that_holds_its_key},
     {"a held key goes on when its dead is discarded",
      a_held_key_goes_on_when_its_dead_is_discarded},
     {"a held key without rows is told too", a_held_key_without_rows_is_told_too},

@@ -79,6 +79,16 @@ report_state(struct ob_runner *runner)
 	ob_store_thread_report(runner->store, &state);
 }
 
+/* The engine knows the code alone. */
+static void
+explain_store_failure(struct ob_runner *runner)
+{
+	if (runner->report.state == OB_STATE_STORE_FAILED &&
+	    strcmp(runner->report.code, ob_code_name(runner->store_error.code)) == 0)
+		ob_text_copy(runner->report.text, sizeof(runner->report.text),
+			     runner->store_error.text);
+}
+
 static void
 perform_report(struct ob_runner *runner, const struct ob_state_report *report)
 {
@@ -87,14 +97,12 @@ perform_report(struct ob_runner *runner, const struct ob_state_report *report)
 	bool bad = report->state >= OB_STATE_DOWN && report->state <= OB_STATE_STORE_FAILED;
 
 	runner->report = *report;
-	if (report->state == OB_STATE_STORE_FAILED && report->text[0] == '\0')
-		ob_text_copy(runner->report.text, sizeof(runner->report.text),
-			     runner->store_error.text);
 	if (changed)
 		ob_host_say(&runner->host.host, bad ? OB_LOG_WARN : OB_LOG_INFO, "%s%s%s%s%s",
 			    ob_state_name(report->state), report->code[0] != '\0' ? ": " : "",
 			    report->code, runner->report.text[0] != '\0' ? ": " : "",
 			    runner->report.text);
+	explain_store_failure(runner);
 	report_state(runner);
 }
 
@@ -193,6 +201,7 @@ heed_store_error(struct ob_runner *runner, const struct ob_store_answer *answer)
 	if (answer->code == OB_OK || answer->code == OB_BUSY || answer->code == OB_CHANGED)
 		return;
 	ob_error_set(&runner->store_error, answer->code, "%s", answer->text);
+	explain_store_failure(runner);
 	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s: %s", ob_code_name(answer->code),
 		    answer->text);
 }

@@ -13,6 +13,7 @@
 #include "host.h"
 #include "memory.h"
 #include "relay_trial.h"
+#include "text.h"
 
 static void
 several_subscriptions_send_all_while_a_writer_writes(void **state)
@@ -318,6 +319,50 @@ wrong_configuration_is_told_before_anything_runs(void **state)
 	ob_memory_drop("x");
 }
 
+/* To a program that embeds the relay, which may read no log. */
+static void
+a_database_that_is_gone_is_told_with_its_reason(void **state)
+{
+	char directory[] = "/tmp/outbox-relay-XXXXXX", path[64], url[80];
+	struct ob_relay_stats stats = {0};
+	struct ob_store_handle store;
+	struct ob_relay_subscription it;
+	struct ob_relay *relay;
+	struct ob_error error;
+	int64_t until = ob_now_ms() + DEADLINE_MS;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/shop.db", directory);
+	snprintf(url, sizeof(url), "sqlite:%s", path);
+	assert_int_equal(ob_store_handle_init(&store, url, NULL, 0, &trial_host.host, &error),
+			 OB_OK);
+	assert_int_equal(ob_store_handle_open(&store, true, false, &error), OB_OK);
+	assert_int_equal(store.ops->migrate(store.store, OB_MIGRATE_APPLY, NULL, NULL, &error),
+			 OB_OK);
+	ob_store_handle_free(&store);
+	it = trial_subscription("s", url, "null:");
+	assert_int_equal(ob_relay_new(NULL, &relay, &error), OB_OK);
+	assert_int_equal(ob_relay_add(relay, &it, &error), OB_OK);
+	assert_int_equal(ob_relay_start(relay, &error), OB_OK);
+	while (strcmp(stats.state, "store_failed") != 0) {
+		assert_true(ob_now_ms() < until);
+		usleep(1000);
+		assert_int_equal(ob_relay_stats(relay, 0, &stats), OB_OK);
+		if (strcmp(stats.state, "running") == 0)
+			unlink(path);
+	}
+	/* "foreign", or "not_found" once it was asked again. */
+	if (!ob_text_starts_with(stats.text, url))
+		fail_msg("%s: %s", stats.code, stats.text);
+	ob_relay_free(relay);
+	for (int i = 0; i < 3; i++) {
+		snprintf(url, sizeof(url), "%s%s", path, i == 0 ? "-wal" : i == 1 ? "-shm" : "");
+		unlink(url);
+	}
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static void
 a_database_that_is_not_there_fails_the_start(void **state)
 {
@@ -347,6 +392,7 @@ main(void)
 	    cmocka_unit_test(a_persons_change_is_heard_before_the_next_renewal),
 	    cmocka_unit_test(a_persons_change_is_heard_while_there_is_no_room),
 	    cmocka_unit_test(wrong_configuration_is_told_before_anything_runs),
+	    cmocka_unit_test(a_database_that_is_gone_is_told_with_its_reason),
 	    cmocka_unit_test(a_database_that_is_not_there_fails_the_start),
 	};
 

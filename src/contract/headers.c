@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "hex.h"
+
 void
 ob_headers_start(struct ob_headers_reader *reader, struct ob_bytes headers, struct ob_buf *scratch)
 {
@@ -47,16 +49,11 @@ read_hex4(struct ob_headers_reader *r, uint32_t *unit)
 	if (r->end - r->at < 4)
 		return false;
 	for (int i = 0; i < 4; i++) {
-		char c = *r->at++;
-		uint32_t digit;
+		int digit = ob_hex_digit(*r->at++);
 
-		if (c >= '0' && c <= '9')
-			digit = (uint32_t)(c - '0');
-		else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
-			digit = (uint32_t)((c | 0x20) - 'a') + 10;
-		else
+		if (digit < 0)
 			return false;
-		*unit = *unit << 4 | digit;
+		*unit = *unit << 4 | (uint32_t)digit;
 	}
 	return true;
 }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "hex.h"
+
 struct cursor {
 	const char *at;
 	const char *end;
@@ -38,14 +40,11 @@ hex_take(struct cursor *cursor, unsigned *value)
 	if (cursor->end - cursor->at < 4)
 		return false;
 	for (int i = 0; i < 4; i++) {
-		char c = *cursor->at++;
+		int digit = ob_hex_digit(*cursor->at++);
 
-		if (c >= '0' && c <= '9')
-			*value = *value << 4 | (unsigned)(c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			*value = *value << 4 | (unsigned)((c | 0x20) - 'a' + 10);
-		else
+		if (digit < 0)
 			return false;
+		*value = *value << 4 | (unsigned)digit;
 	}
 	return true;
 }

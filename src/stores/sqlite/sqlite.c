@@ -1,7 +1,6 @@
 /* The table of the SQLite store. See sqlite_store.h for what stands where. */
 #include <stddef.h>
 
-#include "message_limits.h"
 #include "sqlite_store.h"
 #include "stores.h"
 

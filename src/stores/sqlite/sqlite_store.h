@@ -133,7 +133,7 @@ struct sqlite_store {
 	struct sqlite_lease lease;
 	struct ob_reading reading;
 	struct ob_map handed; /* parked positions that await their outcome */
-	bool matched;         /* what the last ob_match() of a row said */
+	bool matched;         /* what the last outbox_match() of a row said */
 
 	/* Whose lease we wait for: a clock set back must not make it last for ever. */
 	char waited_holder[SQLITE_STORE_HOLDER_SIZE];

@@ -172,7 +172,10 @@ OB_API int ob_relay_add(struct ob_relay *relay, const struct ob_relay_subscripti
 			struct ob_error *error);
 
 /* Opens all sinks and stores and starts to work. Returns when each store has answered; whether a
-   recipient is there is no condition. On failure nothing runs and the relay can only be freed. */
+   recipient is there is no condition. A store that is busy, or cannot be used for the moment, is
+   waited for by the relay itself, which says so in its log, and in its stats ("starting", with why);
+   with `until_idle` for five seconds only, and then that is a failure. On failure nothing runs and
+   the relay can only be freed. */
 OB_API int ob_relay_start(struct ob_relay *relay, struct ob_error *error);
 
 /* Reads no more, finishes what is in flight within `deadline_ms`, settles what is known, gives up

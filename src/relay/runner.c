@@ -246,6 +246,7 @@ take_answer(struct ob_runner *runner, const struct ob_store_answer *answer)
 	heed_store_error(runner, answer);
 	switch (answer->kind) {
 	case OB_STORE_OPENED:
+	case OB_STORE_AWAITED:
 		OB_CHECK(!"the store is opened once, before the loop");
 		return;
 	case OB_STORE_ACQUIRED:
@@ -483,8 +484,8 @@ loop(struct ob_runner *runner)
 
 /* ---- the thread ---- */
 
-static void
-set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
+void
+ob_runner_set_phase(struct ob_runner *runner, enum ob_runner_phase phase)
 {
 	pthread_mutex_lock(&runner->lock);
 	runner->phase = phase;
@@ -498,19 +499,21 @@ void *
 ob_runner_main(void *argument)
 {
 	struct ob_runner *runner = argument;
-	enum ob_runner_phase end = OB_RUNNER_FAILED;
+	enum ob_runner_phase end;
 	struct ob_error error = {0};
 	int code = ob_runner_open(runner, &error);
 
-	if (code != OB_OK) {
+	if (code != OB_OK)
 		fail(runner, (enum ob_code)code, error.text);
-	} else {
-		set_phase(runner, OB_RUNNER_RUNNING);
+	else
+		ob_runner_set_phase(runner, OB_RUNNER_RUNNING);
+	if (code == OB_OK && !runner->drained)
 		loop(runner);
-		end = OB_RUNNER_ENDED;
-	}
+	/* Whoever waits for a busy store counts as running. */
+	end =
+	    ob_runner_phase(runner, NULL) == OB_RUNNER_RUNNING ? OB_RUNNER_ENDED : OB_RUNNER_FAILED;
 	ob_runner_close(runner);
 	ob_real_host_sum_up(&runner->host, true);
-	set_phase(runner, end);
+	ob_runner_set_phase(runner, end);
 	return NULL;
 }

@@ -1,5 +1,6 @@
 /* What a runner opens before its loop begins, and closes at the end. */
 #include "runner_state.h"
+#include "text.h"
 
 #define POLL_MAX_MS 60000
 
@@ -62,23 +63,46 @@ engine_open(struct ob_runner *runner, struct ob_error *error)
 	return runner->engine != NULL ? OB_OK : ob_error_set(error, OB_NOMEM, "out of memory");
 }
 
+/* The relay counts as started: it has nothing to do but to wait, and can be told to end. */
+static void
+store_awaited(struct ob_runner *runner, const struct ob_store_answer *answer)
+{
+	ob_host_say(&runner->host.host, OB_LOG_WARN, "store: %s: %s; waiting for it",
+		    ob_code_name(answer->code), answer->text);
+	pthread_mutex_lock(&runner->lock);
+	ob_text_copy(runner->stats.code, sizeof(runner->stats.code), ob_code_name(answer->code));
+	ob_text_copy(runner->stats.text, sizeof(runner->stats.text), answer->text);
+	pthread_mutex_unlock(&runner->lock);
+	ob_runner_set_phase(runner, OB_RUNNER_RUNNING);
+}
+
 /* The store thread's answer to its start; it is woken by the sink's wake, so the wait is in the sink. */
 static int
 await_store(struct ob_runner *runner, struct ob_error *error)
 {
 	struct ob_store_answer answers[OB_STORE_ANSWERS_MAX];
-	bool stopped;
+	struct commands commands;
+	size_t count;
 
 	for (;;) {
-		if (ob_store_thread_take(runner->store, answers) > 0)
-			return answers[0].code == OB_OK
-				   ? OB_OK
-				   : ob_error_set(error, answers[0].code, "%s", answers[0].text);
+		count = ob_store_thread_take(runner->store, answers);
+		for (size_t i = 0; i < count; i++) {
+			if (answers[i].kind == OB_STORE_AWAITED)
+				store_awaited(runner, &answers[i]);
+			else
+				return answers[i].code == OB_OK
+					   ? OB_OK
+					   : ob_error_set(error, answers[i].code, "%s",
+							  answers[i].text);
+		}
 		pthread_mutex_lock(&runner->lock);
-		stopped = runner->commands.stop;
+		commands = runner->commands;
 		pthread_mutex_unlock(&runner->lock);
-		if (stopped)
+		runner->drained = commands.stop || commands.drain;
+		if (commands.stop && ob_runner_phase(runner, NULL) == OB_RUNNER_STARTING)
 			return ob_error_set(error, OB_FAILED, "stopped");
+		if (runner->drained)
+			return OB_OK;
 		runner->sink.ops->poll(runner->sink.sink, POLL_MAX_MS, runner->receipts,
 				       RECEIPTS_MAX);
 	}

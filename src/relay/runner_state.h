@@ -58,8 +58,10 @@ struct ob_runner {
 	int64_t state_since_ms;
 };
 
-/* Sink, engine and store, in this order; waits for the store to answer. */
+/* Sink, engine and store, in this order; waits for the store to answer. OB_OK and `drained`: it was asked to end meanwhile. */
 int ob_runner_open(struct ob_runner *runner, struct ob_error *error);
+/* And tells of it. */
+void ob_runner_set_phase(struct ob_runner *runner, enum ob_runner_phase phase);
 /* Whatever of it is open. Releases the lease. */
 void ob_runner_close(struct ob_runner *runner);
 /* The loop thread: `argument` is the runner. */

@@ -307,6 +307,12 @@ ob_store_job_wait(struct ob_store_thread *thread, int64_t timeout_ms, struct ob_
 }
 
 void
+ob_store_job_post_awaited(struct ob_store_thread *thread, int code, const struct ob_error *error)
+{
+	post_code(thread, OB_STORE_AWAITED, code, error);
+}
+
+void
 ob_store_job_post_opened(struct ob_store_thread *thread, int code, const struct ob_error *error)
 {
 	post_code(thread, OB_STORE_OPENED, code, error);

@@ -76,6 +76,9 @@ int ob_store_job_wait(struct ob_store_thread *thread, int64_t timeout_ms, struct
 /* What nobody has asked for has failed: the engine hears of it as of a renewal. */
 void ob_store_job_post_failed(struct ob_store_thread *thread, int code,
 			      const struct ob_error *error);
+/* AWAITED: the code of the first try. */
+void ob_store_job_post_awaited(struct ob_store_thread *thread, int code,
+			       const struct ob_error *error);
 /* OPENED, with its code. */
 void ob_store_job_post_opened(struct ob_store_thread *thread, int code,
 			      const struct ob_error *error);

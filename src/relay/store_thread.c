@@ -14,8 +14,9 @@
 #define TRIM_OVERDUE_MS 1000
 /* How long the relay may trim when it ends by itself. */
 #define TRIM_LAST_MS 2000
-/* How long a store that is busy when the relay starts may be so. */
+/* How long a store that is busy when the relay starts may be so; or, where it is waited for, is asked often. */
 #define OPEN_PATIENCE_MS   5000
+#define OPEN_PAUSE_MS      1000
 #define UNTIL_IDLE_WAIT_MS 20
 
 enum job {
@@ -188,20 +189,28 @@ next_job(struct ob_store_thread *thread)
 
 /* ---- the thread ---- */
 
-/* At the start a busy store gets some time; any other failure is for the caller to show. */
+/* A store that is busy at the start is waited for, as one that is busy later; any other failure is for the caller to show.
+   Who ends by itself, or is not the first of this relay, gives up after some time: others try again. */
 static int
 open_patiently(struct ob_store_thread *thread, struct ob_error *error)
 {
+	bool gives_up = thread->config.until_idle || thread->config.subscribed, told = false;
 	int64_t until = ob_now_ms() + OPEN_PATIENCE_MS;
 	int code;
 
 	while ((code = ob_store_job_connect(thread, error)) == OB_BUSY || code == OB_AGAIN) {
+		int64_t now = ob_now_ms();
 		bool ended;
 
-		if (ob_now_ms() >= until)
+		if (gives_up && now >= until)
 			break;
+		if (!gives_up && !told)
+			ob_store_job_post_awaited(thread, code, error);
+		told = true;
 		pthread_mutex_lock(&thread->lock);
-		sleep_for_orders(thread, ob_now_ms() + BUSY_PAUSE_MS);
+		if (!thread->end)
+			sleep_for_orders(thread,
+					 now + (now < until ? BUSY_PAUSE_MS : OPEN_PAUSE_MS));
 		ended = thread->end;
 		pthread_mutex_unlock(&thread->lock);
 		if (ended)

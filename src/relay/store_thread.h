@@ -42,6 +42,7 @@ struct ob_store_thread_config {
 
 enum ob_store_answer_kind {
 	OB_STORE_OPENED = 1, /* once, first: code. Anything but OB_OK is final */
+	OB_STORE_AWAITED,    /* once, before OPENED, where it takes its time: why */
 	OB_STORE_ACQUIRED,
 	OB_STORE_RENEWED,
 	OB_STORE_FETCHED,

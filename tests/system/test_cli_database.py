@@ -143,7 +143,7 @@ def a_full_disk_is_told_before_anything_runs(shop):
             path.unlink()
         fill(directory)
         # SQLite cannot even make its shared memory then.
-        for words in (["relay", url, "--to", "null:"], ["status", url], ["publish", url, "--topic", "t", "--payload", "y"]):
+        for words in (["relay", url, "--to", "null:", "--until-idle"], ["status", url], ["publish", url, "--topic", "t", "--payload", "y"]):
             refused(75, [url, f"the disk of {directory} is full", "free some space"], *words)
         refused(1, [f"the disk of {directory} is full", "free some space"], "init", f"sqlite:{directory}/new.db")
         (directory / "filler").unlink()
@@ -247,7 +247,7 @@ def a_database_that_somebody_writes_is_for_later(shop):
     db.execute("BEGIN IMMEDIATE")
     hurry = ("--store-option", "busy-timeout=50ms")
     for words in (["pause", shop.url, "default"], ["replay", shop.url, "default", "--from-beginning"],
-                  ["dead", "retry", shop.url, "--all-matching", "--yes"], ["relay", shop.url, "--to", "null:"]):
+                  ["dead", "retry", shop.url, "--all-matching", "--yes"], ["relay", shop.url, "--to", "null:", "--until-idle"]):
         refused(75, "another connection holds the write lock", *words, *hurry)
     refused(75, "another connection writes", "publish", shop.url, "--topic", "t", "--payload", "x")
     # Who only looks need not wait.

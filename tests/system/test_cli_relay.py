@@ -7,6 +7,7 @@ import contextlib
 import json
 import pathlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -37,6 +38,55 @@ def sigterm_drains_and_ends_well(shop):
         assert shop.subscription()["held"]
     assert relay.process.returncode == 0, relay.err
     assert not shop.subscription()["held"], "the lease must be given up"
+
+
+@contextlib.contextmanager
+def written_by_somebody(shop):
+    """Somebody holds the write lock while the block runs."""
+    with contextlib.closing(sqlite3.connect(shop.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def started_too_early(shop, out):
+    """A relay that finds the write lock held, once it has said so; its lines go into a file."""
+    log = shop.file("relay.log")
+    with open(log, "wb") as lines:
+        relay = subprocess.Popen([OUTBOX, "relay", shop.url, "--to", f"file:{out}", "--store-option", "busy-timeout=50ms"],
+                                 stderr=lines)
+    wait_until(lambda: "another connection holds the write lock" in log.read_text(), "the relay to say why it waits")
+    return relay, log
+
+
+@case
+def a_start_waits_for_the_write_lock(shop):
+    out = shop.file("out.jsonl")
+    with written_by_somebody(shop):
+        relay, log = started_too_early(shop, out)
+        # Past what a command has of patience.
+        time.sleep(5.5)
+        assert relay.poll() is None, log.read_text()
+    try:
+        shop.publish("--topic", "t", "--payload", "x")
+        wait_until(lambda: arrived(out), "the message")
+        assert log.read_text().count("write lock") == 1, log.read_text()
+        relay.send_signal(signal.SIGTERM)
+        assert relay.wait(DEADLINE_S) == 0, log.read_text()
+    finally:
+        relay.kill()
+
+
+@case
+def sigterm_ends_a_relay_that_waits_for_the_write_lock(shop):
+    with written_by_somebody(shop):
+        relay, log = started_too_early(shop, shop.file("out.jsonl"))
+        try:
+            began = time.monotonic()
+            relay.send_signal(signal.SIGTERM)
+            assert relay.wait(DEADLINE_S) == 0, log.read_text()
+            assert time.monotonic() - began < 5, "the drain deadline was waited for"
+        finally:
+            relay.kill()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@
  *
  * Each transaction updates the key's row in `account` and inserts --batch messages of topic
  * "bench". With --rate it begins so many transactions a second, else as many as it can. --log
- * writes "<id> <CLOCK_MONOTONIC ns>" for each message, the time at which COMMIT returned. Prints
+ * writes "<id> <CLOCK_MONOTONIC ns>" for each message at once, the time at which COMMIT returned. Prints
  * "<transactions> <seconds> <longest transaction in ms>". The outbox must be there (outbox init).
  */
 #include <errno.h>
@@ -201,6 +201,8 @@ main(int argc, char **argv)
 	messages_make();
 	if (state.log_path != NULL && (state.log = fopen(state.log_path, "w")) == NULL)
 		die(state.log_path);
+	if (state.log != NULL)
+		setvbuf(state.log, NULL, _IOLBF, BUFSIZ);
 	state.driver->open(state.url, state.synchronous);
 	write_all();
 	if (state.log != NULL && fclose(state.log) != 0)

@@ -13,8 +13,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
+import pq  # noqa: E402
 from commands import MIB, OUTBOX, outbox, refused, wait_until  # noqa: E402
-from postgres_shop import PostgresShop, url_of  # noqa: E402
+from postgres_shop import SERVER, PostgresShop, url_of  # noqa: E402
 from tap import check, main  # noqa: E402
 
 ID = "0190163d-8694-739b-aea5-966c26f8ad91"
@@ -160,6 +161,52 @@ def a_batch_whose_program_is_killed_is_not_written(shop, ask):
 def libpq_is_loaded_when_it_is_needed():
     needed = subprocess.run(["readelf", "-d", OUTBOX], capture_output=True, text=True, check=True).stdout
     check("libpq" not in needed, "the program cannot start without libpq")
+
+
+def loaded_elsewhere(shop, name):
+    """A copy of the database as a dump would make it on a server that has used few transaction ids yet."""
+    with pq.Connection(SERVER) as ask:
+        wait_until(lambda: not ask("SELECT FROM pg_stat_activity WHERE datname = $1", shop.name), "nobody to use it")
+        ask(f"CREATE DATABASE {name} TEMPLATE {shop.name}")
+    with pq.Connection(url_of(name)) as ask:
+        later = "(pg_snapshot_xmin({0})::text::bigint + 1000000) || ':' || (pg_snapshot_xmax({0})::text::bigint + 1000000) || ':'"
+        ask("UPDATE outbox.message SET xid = (xid::text::bigint + 1000000)::text::xid8")
+        ask(f"UPDATE outbox.checkpoint SET s1 = ({later.format('s1')})::pg_snapshot, s2 = ({later.format('s2')})::pg_snapshot")
+    return url_of(name)
+
+
+@case
+def a_copied_database_goes_on_at_its_checkpoints(shop, ask):
+    def drained(url, subscription):
+        lines = outbox("relay", url, "--to", "stdout:", "--subscription", subscription, "--until-idle", "--store-option",
+                       "retention=1h").out.splitlines()
+        return [json.loads(line)["payload"] for line in lines]
+
+    def write(*payloads):
+        for payload in payloads:
+            ask("INSERT INTO outbox.message (topic, payload) VALUES ('t', $1)", payload)
+
+    write("one", "two")
+    check(drained(shop.url, "ahead") == drained(shop.url, "behind") == ["one", "two"], "both have two")
+    write("three")
+    check(drained(shop.url, "ahead") == ["three"], "one is ahead")
+    write("four")
+    ask.close()
+    copy = f"{shop.name}_copy"
+    try:
+        url = loaded_elsewhere(shop, copy)
+        with pq.Connection(url) as there:
+            refused(1, "outbox adopt", "relay", url, "--to", "null:", "--subscription", "ahead", "--until-idle")
+            there("INSERT INTO outbox.message (topic, payload) VALUES ('t', 'five')")
+            outbox("adopt", url, "--from-checkpoint", "--subscription", "ahead", "--yes")
+            check(drained(url, "ahead") == ["four", "five"], "the one that is ahead")
+            refused(1, "outbox adopt", "relay", url, "--to", "null:", "--subscription", "behind", "--until-idle")
+            outbox("adopt", url, "--from-checkpoint", "--subscription", "behind", "--yes")
+            check(drained(url, "behind") == ["three", "four", "five"], "the one that is behind")
+            check(drained(url, "ahead") == drained(url, "behind") == [], "more than once")
+    finally:
+        with pq.Connection(SERVER) as ask:
+            ask(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")
 
 
 if __name__ == "__main__":

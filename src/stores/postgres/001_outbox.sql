@@ -409,13 +409,13 @@ $$;
 
 -- For a database that was copied from another one. The transaction ids of its rows mean nothing here, and some would come up as
 -- committed at some later time; a row that is visible although its id is not can only be of that kind. Gives all of
--- them one id of here. Their order is that of their numbers.
+-- them the id of what was there before everything, which every snapshot sees. Their order is that of their numbers.
 CREATE FUNCTION {schema}.stamp_anew() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
 DECLARE
     rows bigint;
 BEGIN
-    UPDATE {schema}.message SET xid = pg_current_xact_id() WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot());
+    UPDATE {schema}.message SET xid = '3' WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot());
     GET DIAGNOSTICS rows = ROW_COUNT;
     RETURN rows;
 END

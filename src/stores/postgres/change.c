@@ -387,17 +387,62 @@ adopted_append(struct changing *c, const char *column)
 	ob_postgres_sql(c->store, " WHERE %s = '%s'", column, subscription_of(c));
 }
 
+#define OID_HERE    "(SELECT oid FROM pg_database WHERE datname = current_database())"
+#define SYSTEM_HERE "(pg_control_system()).system_identifier"
+
+/*
+ * Checkpoints that came with a copy are told in numbers, which mean the same here: settled is what stands before the first row
+ * that was not, and is visible now. What was settled behind that row comes once more. So does what s1 sees above q1: of a row
+ * that was written here meanwhile the number alone tells that it is none of those, since s1 seems to see its id. All are
+ * changed, adopted or not, as the rows' ids are about to be. The statement's own snapshot is the point's, with a
+ * number that was drawn before it: what commits later is in no doubt. A replay is forgotten.
+ */
+static void
+copied_append(struct changing *c, int64_t drawn)
+{
+	const char *schema = c->store->schema;
+
+	ob_postgres_sql(
+	    c->store,
+	    "UPDATE %s.checkpoint AS c SET s1 = '3:3:', q1 = 0, s2 = pg_current_snapshot(), q2 = %lld,"
+	    " at = coalesce((SELECT m.seq - 1 FROM %s.message AS m"
+	    " WHERE NOT (m.seq <= c.q1 AND pg_visible_in_snapshot(m.xid, c.s1) OR coalesce(m.seq <= c.at"
+	    " AND pg_visible_in_snapshot(m.xid, c.s2), false))"
+	    " AND (s.shards = 1 OR c.shard = %s.shard_of(m.partition_key, m.id, s.shards))"
+	    " ORDER BY m.seq LIMIT 1), %lld), replay_s1 = NULL, replay_s2 = NULL, replay_at = NULL,"
+	    " replay_end = NULL, replay_high = NULL"
+	    " FROM %s.subscription AS s WHERE s.name = c.subscription"
+	    " AND (c.system_identifier <> " SYSTEM_HERE " OR c.database_oid <> " OID_HERE ");",
+	    schema, (long long)drawn, schema, schema, (long long)drawn, schema);
+}
+
+/* A number, with a transaction of our own behind it: the beginning of a point. */
+static int
+drawn_ask(struct changing *c, int64_t *drawn, struct ob_error *error)
+{
+	struct postgres_answers answers = {0};
+	int code;
+
+	ob_buf_reset(&c->store->sql);
+	ob_postgres_opening_begin(c->store);
+	code = ob_postgres_commit(c->store, "adopt", &answers, error);
+	if (code != OB_OK)
+		return code;
+	*drawn = ob_postgres_number(answers.items[0], 0, 0, 0);
+	ob_postgres_answers_free(&answers);
+	return OB_OK;
+}
+
 /*
  * Says that this very database is meant, and where to go on in it. A change of the number of shards that was under way there is
  * forgotten: its point means nothing here. First the rows get ids of here; then, in another transaction, a
  * point is made whose snapshot sees all of them. From the beginning: nothing is settled. From now: everything is. From an
- * id: what stands before it.
+ * id: what stands before it. From the checkpoint: what it says, as it is if it is of here.
  */
 static int
 change_adopt(struct changing *c, struct ob_error *error)
 {
 	struct postgres_store *store = c->store;
-	struct postgres_answers answers = {0};
 	const char *schema = store->schema;
 	int64_t position = 1, drawn = 0, count = 0;
 	bool from_now = c->change->from_now && c->change->from_id == NULL;
@@ -416,29 +461,32 @@ change_adopt(struct changing *c, struct ob_error *error)
 		c->count = (uint64_t)count;
 		return code;
 	}
+	code = drawn_ask(c, &drawn, error);
+	if (code != OB_OK)
+		return code;
 	ob_postgres_begin_write(store);
-	ob_postgres_sql(store, "SET LOCAL statement_timeout = 0;SELECT %s.stamp_anew();", schema);
+	ob_postgres_sql(store, "SET LOCAL statement_timeout = 0;");
+	copied_append(c, drawn);
+	ob_postgres_sql(store, "SELECT %s.stamp_anew();", schema);
 	code = ob_postgres_commit(store, "adopt", NULL, error);
+	if (code == OB_OK)
+		code = drawn_ask(c, &drawn, error);
 	if (code != OB_OK)
 		return code;
-	ob_buf_reset(&store->sql);
-	ob_postgres_opening_begin(store);
-	code = ob_postgres_commit(store, "adopt", &answers, error);
-	if (code != OB_OK)
-		return code;
-	drawn = ob_postgres_number(answers.items[0], 0, 0, 0);
-	ob_postgres_answers_free(&answers);
 	ob_postgres_begin_write(store);
-	ob_postgres_sql(
-	    store,
-	    "UPDATE %s.checkpoint SET epoch = epoch + 1, beat = beat + 1, s1 = %s, q1 = %lld, s2 = %s,"
-	    " q2 = %s%lld, at = %lld, replay_s1 = NULL, replay_s2 = NULL, replay_at = NULL, replay_end = NULL,"
-	    " replay_high = NULL, system_identifier = (pg_control_system()).system_identifier,"
-	    " database_oid = (SELECT oid FROM pg_database WHERE datname = current_database())",
-	    schema, from_now ? "pg_current_snapshot()" : "'3:3:'",
-	    (long long)(from_now ? drawn : 0), position > 1 ? "pg_current_snapshot()" : "NULL",
-	    position > 1 ? "" : "NULL + ", (long long)drawn,
-	    (long long)(position > 1 ? position - 1 : 0));
+	ob_postgres_sql(store,
+			"UPDATE %s.checkpoint SET epoch = epoch + 1, beat = beat + 1,"
+			" system_identifier = " SYSTEM_HERE ", database_oid = " OID_HERE,
+			schema);
+	if (!c->change->from_checkpoint)
+		ob_postgres_sql(
+		    store,
+		    ", s1 = %s, q1 = %lld, s2 = %s, q2 = %s%lld, at = %lld, replay_s1 = NULL,"
+		    " replay_s2 = NULL, replay_at = NULL, replay_end = NULL, replay_high = NULL",
+		    from_now ? "pg_current_snapshot()" : "'3:3:'",
+		    (long long)(from_now ? drawn : 0),
+		    position > 1 ? "pg_current_snapshot()" : "NULL", position > 1 ? "" : "NULL + ",
+		    (long long)drawn, (long long)(position > 1 ? position - 1 : 0));
 	adopted_append(c, "subscription");
 	ob_postgres_sql(
 	    store, ";UPDATE %s.opening SET epoch = epoch + 1, snapshot = pg_current_snapshot()",

@@ -153,7 +153,7 @@ lease_read(struct postgres_store *store, const struct ob_lease_request *request,
 		return ob_error_set(
 		    error, OB_FOREIGN,
 		    "%s: the outbox was copied into this database from another one; if that was meant, go "
-		    "on with: outbox adopt %s",
+		    "on with: outbox adopt %s --from-checkpoint",
 		    store->name, store->name);
 	row->epoch = ob_postgres_number(result, 0, ROW_EPOCH, 0);
 	row->beat = ob_postgres_number(result, 0, ROW_BEAT, 0);

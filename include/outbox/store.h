@@ -401,7 +401,8 @@ struct ob_store_ops {
 	int (*stats)(struct ob_store *store, const char *subscription,
 		     void (*each)(void *context, const struct ob_subscription_stats *stats),
 		     void *context, struct ob_error *error);
-	/* Rows in the order of their position; stops early when `each` returns false. */
+	/* Rows in the order of their position, until `each` returns false. Those that go away meanwhile are left out: that a
+	   page is not full does not mean that it is the last. */
 	int (*list)(struct ob_store *store, const struct ob_selection *selection,
 		    bool (*each)(void *context, const struct ob_listed *row), void *context,
 		    struct ob_error *error);

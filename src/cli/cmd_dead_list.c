@@ -112,7 +112,7 @@ row_print(void *context, const struct ob_listed *row)
 	return it->rc == OB_OK;
 }
 
-/* Reads page after page, so that a long list needs no memory. */
+/* Reads page after page, so that a long list needs no memory. One that is not full is not the last: rows go away meanwhile. */
 static int
 pages_print(struct listing *it, const struct ob_store_handle *handle, struct ob_error *error)
 {
@@ -127,7 +127,7 @@ pages_print(struct listing *it, const struct ob_store_handle *handle, struct ob_
 		selection.position_after = it->position;
 		if (rc == OB_OK)
 			rc = it->rc;
-	} while (rc == OB_OK && it->page >= PAGE && it->count < it->limit);
+	} while (rc == OB_OK && it->page > 0 && it->count < it->limit);
 	return rc;
 }
 

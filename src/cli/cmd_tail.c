@@ -62,7 +62,7 @@ struct tailing {
 	const struct tail_options *options;
 	struct ob_json json;
 	struct ob_error *error;
-	int64_t position;
+	int64_t position, last; /* how far it is, and how far the log was at the start */
 	uint32_t rows;
 	int rc; /* of printing */
 };
@@ -171,7 +171,9 @@ pages_print(struct tailing *it, const struct ob_store_handle *handle, struct ob_
 		rc = handle->ops->list(handle->store, &selection, row_print, it, error);
 		if (rc == OB_OK)
 			rc = it->rc;
-	} while (rc == OB_OK && it->rows >= PAGE);
+		/* A page that is not full is not the last: messages go away meanwhile. */
+	} while (rc == OB_OK && it->rows > 0 &&
+		 (it->rows >= PAGE || it->position < it->last));
 	return rc;
 }
 
@@ -181,7 +183,6 @@ tail_run(struct ob_cli *cli, struct ob_error *error)
 	const struct tail_options *options = cli->options;
 	struct tailing it = {.cli = cli, .options = options, .error = error, .rc = OB_OK};
 	struct ob_store_handle handle;
-	int64_t last = 0;
 	int rc;
 
 	if (options->follow && options->json)
@@ -198,8 +199,8 @@ tail_run(struct ob_cli *cli, struct ob_error *error)
 		ob_json_open(&it.json, "messages", '[');
 	}
 	if (rc == OB_OK)
-		rc = last_position(&handle, &last, error);
-	it.position = last > options->count ? last - options->count : 0;
+		rc = last_position(&handle, &it.last, error);
+	it.position = it.last > options->count ? it.last - options->count : 0;
 	if (rc == OB_OK)
 		rc = pages_print(&it, &handle, error);
 	if (rc == OB_OK && options->json) {

@@ -69,16 +69,31 @@ def tail_shows_the_latest_and_follows(shop):
         tail.process.kill()
 
 
-@case
-def a_long_list_is_read_page_by_page(shop):
+def many_die(shop):
     shop.drain("null:")
     shop.sql("INSERT INTO outbox_dead (subscription, position, lane, holds_key, attempts, dead_at, code, text, tries, id, topic,"
              " created_at, payload) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1700)"
              " SELECT 'default', i, 0, 0, 1, 0, 'x', '', '[]', 'id' || i, 't', '2030-01-01T00:00:00.000Z', 'p' FROM n")
+
+
+@case
+def a_long_list_is_read_page_by_page(shop):
+    many_die(shop)
     assert len(outbox("dead", "list", shop.url, "--json-lines").lines()) == 1700
     assert len(outbox("dead", "list", shop.url, "--json", "--limit", "1200").json()["messages"]) == 1200
     assert len(outbox("dead", "list", shop.url).out.splitlines()) == 100
     assert outbox("dead", "discard", shop.url, "--all-matching", "--yes", "--json").json()["count"] == 1700
+
+
+@case
+def a_list_is_whole_though_a_row_goes_away_while_it_is_printed(shop):
+    many_die(shop)
+    # Nobody reads on, so that the pipe is full within the first page.
+    with Running("dead", "list", shop.url, "--json-lines") as list_:
+        first = list_.process.stdout.readline()
+        shop.sql("DELETE FROM outbox_dead WHERE position = 499")
+        lines = [first, *list_.process.stdout.readlines()]
+    assert json.loads(lines[-1])["id"] == "id1700" and len(lines) == 1699, (len(lines), lines[-1])
 
 
 def rows(*words, **more):

@@ -4,11 +4,13 @@ writers' own table against what the recipient received, in order: P1 to P4.
 
 usage: torture.py [--database postgres[-VERSION]|pgbouncer] [--reader relay|reference|WRONG] [--relays N] [--relay-option WORD]...
                   [--messages N] [--seconds S] [--kill-readers S] [--kill-server S] [--writers N] [--keys N] [--large PERMILLE]
-                  [--lazy PERMILLE] [--no-stranger] [--set NAME=VALUE]... [--patience S] [--seed N]      environment: OUTBOX_BUILD
+                  [--lazy PERMILLE] [--no-stranger] [--turn S] [--set NAME=VALUE]... [--patience S] [--seed N]
+environment: OUTBOX_BUILD
 
 `--reader` is the product by default, N relays to one recipient over HTTP; `reference` is lib/reading.py, and WRONG one of the readers there
 that must be caught. Readers are killed every S seconds or so, some only told to end or stopped for a while; the server by an immediate
-shutdown or by SIGKILL. Writers always go to the server itself.
+shutdown or by SIGKILL. Writers always go to the server itself. Beside the relays somebody turns the ring every S seconds and empties what
+has been read, so that it goes round while the torture lasts.
 """
 import argparse
 import json
@@ -31,6 +33,7 @@ from servers.pgbouncer import PgBouncer  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from world import BUILD, wait_for  # noqa: E402
 
+LOCK_NOT_AVAILABLE = "55P03"
 UNREACHABLE = 4  # the exit status of a relay that finds no server when it starts
 OUTBOX = BUILD / "outbox"
 RECEIVER = BUILD / "bench" / "bench-receiver"
@@ -99,6 +102,36 @@ def ground_of(options):
     return PostgresGround(version or None, settings, behind_proxy=kind == "pgbouncer")
 
 
+class Keeper(threading.Thread):
+    """Keeps house as one more relay would, but far more often: turns the ring, and empties each partition that it may."""
+
+    def __init__(self, ground, every_s):
+        super().__init__(daemon=True)
+        self.ground, self.every_s = ground, every_s
+        self.emptied = 0
+
+    def run(self):
+        while not self.ground.ending.is_set():
+            try:
+                with self.ground.server.connect() as ask:
+                    while not self.ground.ending.wait(self.every_s):
+                        self.keep(ask)
+            except pq.Error:
+                self.ground.ending.wait(0.05)
+
+    def keep(self, ask):
+        for sql in ["SELECT outbox.turn('0', 65536)::int", *(f"SELECT outbox.empty({i}, '0')" for i in range(16))]:
+            try:
+                self.emptied += ask(sql)[0][0] > 0 and "empty" in sql
+            except pq.Error as error:
+                if error.state != LOCK_NOT_AVAILABLE:
+                    raise
+
+    def done(self):
+        with self.ground.server.connect() as ask:
+            return {"turns": ask("SELECT turns FROM outbox.ring")[0][0], "emptied": self.emptied}
+
+
 class RelayReaders:
     """The product: relays of one subscription, which send to one recipient."""
     window = 256
@@ -107,6 +140,9 @@ class RelayReaders:
         self.ground, self.directory, self.options = ground, directory, options
         self.log, self.relays, self.stopped, self.logs = directory / "receipts", [], None, []
         subprocess.run([str(OUTBOX), "init", ground.url, "--quiet"], check=True, stdin=subprocess.DEVNULL)
+        self.keeper = Keeper(ground, options.turn) if options.turn else None
+        if self.keeper:
+            self.keeper.start()
         port = directory / "port"
         self.recipient = subprocess.Popen([str(RECEIVER), "--port-file", port, "--lines", self.log], stdin=subprocess.DEVNULL,
                                           stdout=subprocess.DEVNULL)
@@ -151,6 +187,9 @@ class RelayReaders:
             elif relay.poll() is not None:
                 raise RuntimeError(f"a relay ended by itself with {relay.returncode}:\n{self.words()}")
 
+    def done(self):
+        return self.keeper.done() if self.keeper else {}
+
     def end(self):
         self.calm()
         for process in [*self.relays, self.recipient]:
@@ -193,6 +232,9 @@ class ReferenceReaders:
 
     def calm(self):
         """Disturbs no more."""
+
+    def done(self):
+        return {}
 
     def check(self):
         if self.process.poll() is not None:
@@ -279,7 +321,7 @@ def torture(options, directory):
         committed = sum(number for _, number, _ in truth)
         wait_for_arrival(readers, follower, committed, options.patience)
         done |= {"committed": committed, "killed_readers": kills["readers"], "killed_server": kills["server"],
-                 "duplicates": follower.oracle.duplicates, "writing_s": round(wrote, 1), "all_s": round(time.monotonic() - began, 1)}
+                 "duplicates": follower.oracle.duplicates, "writing_s": round(wrote, 1), "all_s": round(time.monotonic() - began, 1), **readers.done()}
         broken = follower.oracle.judge(truth, readers.window * sum(kills.values()))
         return broken + (f"\n{readers.words()}" if broken else ""), done
     finally:
@@ -306,6 +348,7 @@ def options_of(words):
     parser.add_argument("--large", type=int, default=1)
     parser.add_argument("--lazy", type=int, default=500)
     parser.add_argument("--no-stranger", action="store_true")
+    parser.add_argument("--turn", type=float, default=0.5)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--patience", type=float, default=60, help="seconds without a receipt after which the rest is lost")
     parser.add_argument("--seed", type=int, default=1)

@@ -172,8 +172,7 @@ pages_print(struct tailing *it, const struct ob_store_handle *handle, struct ob_
 		if (rc == OB_OK)
 			rc = it->rc;
 		/* A page that is not full is not the last: messages go away meanwhile. */
-	} while (rc == OB_OK && it->rows > 0 &&
-		 (it->rows >= PAGE || it->position < it->last));
+	} while (rc == OB_OK && it->rows > 0 && (it->rows >= PAGE || it->position < it->last));
 	return rc;
 }
 

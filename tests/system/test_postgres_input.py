@@ -18,7 +18,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 import pq  # noqa: E402
-from commands import Running, arrived, outbox, refused, wait_until  # noqa: E402
+from commands import ErrorLines, Running, arrived, outbox, refused, wait_until  # noqa: E402
 from postgres_shop import PostgresShop, url_of  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from tap import check, main  # noqa: E402
@@ -308,18 +308,6 @@ def renamed_under_a_relay(number):
             ask("INSERT INTO outbox.message (topic) VALUES ('after')")
             wait_until(lambda: [it for it in arrived(out) if it["topic"] == "after"], "the message after it")
             check(errors.text().count("\n") < 12, f"it spins: {errors.text()}")
-
-
-class ErrorLines:
-    """Takes what a process says on stderr as it says it."""
-    def __init__(self, process):
-        self.pipe, self.taken = process.stderr, b""
-        os.set_blocking(self.pipe.fileno(), False)
-
-    def text(self):
-        with contextlib.suppress(BlockingIOError):
-            self.taken += os.read(self.pipe.fileno(), 65536)
-        return self.taken.decode(errors="replace")
 
 
 # ---- doctor ----

@@ -317,7 +317,7 @@ connection_try(struct postgres_store *store, const struct target *target, struct
 	PQsetNoticeReceiver(conn, ob_postgres_notice, store);
 	PQsetnonblocking(conn, 1);
 	store->conn = conn;
-	store->in_doubt = false;
+	store->in_doubt = store->asleep = store->pooled = false;
 	code = server_check(store, error);
 	if (code != OB_OK)
 		connection_close(store);

@@ -50,6 +50,12 @@ settings_tell(struct examination *e, const PGresult *row)
 		     "give the relay a login of its own: GRANT "
 		     "outbox_relay TO that login",
 		     "this user is a superuser, which a relay need not be");
+	if (e->store->options->notify &&
+	    ob_postgres_is_pooled(e->store, ob_postgres_number(row, 0, 6, 0)))
+		find(
+		    e, OB_FINDING_WARN, "notify_through_proxy",
+		    "give the relay a URL that leads past the proxy, or leave the option notify out",
+		    "a proxy stands before the server, so that no notification arrives");
 	if (!ob_postgres_bool(row, 0, 4)) {
 		char mend[TEXT_MAX];
 
@@ -106,7 +112,7 @@ examine_server(struct examination *e, struct ob_error *error)
 	    " current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',"
 	    " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
 	    " pg_has_role('pg_read_all_stats', 'USAGE'),"
-	    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;"
+	    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_backend_pid();"
 	    "SELECT who, mend, value FROM (SELECT 1 AS place, 'whoever writes' AS who, 'ALTER SYSTEM' AS mend,"
 	    " setting AS value FROM pg_settings WHERE name = 'synchronous_commit'"
 	    " AND source NOT IN ('user', 'database', 'database user') UNION ALL"

@@ -33,6 +33,20 @@ static const struct ob_option options[] = {
 	 "Deliver only what a standby has flushed, so that nothing was sent that a failover loses; needs "
 	 "synchronous_standby_names, also where applications commit with synchronous_commit = local",
      .field = offsetof(struct postgres_options, standby_flushed)},
+    {.name = "poll-max",
+     .type = OB_OPTION_DURATION,
+     .default_text = "50ms",
+     .help = "The longest pause between two looks of a relay that has found nothing for a while",
+     .field = offsetof(struct postgres_options, poll_max_ms),
+     .min = 1,
+     .max = 60000},
+    {.name = "notify",
+     .type = OB_OPTION_BOOL,
+     .default_text = "false",
+     .help =
+	 "Have outbox.publish wake a relay that sleeps; for applications whose role has SET outbox.notify = on, and "
+	 "not through a proxy that pools transactions",
+     .field = offsetof(struct postgres_options, notify)},
     {.name = "retention",
      .type = OB_OPTION_DURATION,
      .default_text = "0",

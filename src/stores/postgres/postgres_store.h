@@ -17,11 +17,12 @@
  *	rows.c          messages as the server sends them
  *	settle.c        writing outcomes
  *	wait.c          sleeping until somebody commits
+ *	notify.c        being woken by who commits
  *	selection.c     which rows a person means
  *	change.c, list.c, stats.c, trim.c, doctor.c  what people see and change, and house-keeping
  *
- * Everything works through a proxy that gives a connection of the server's for a transaction only: nothing is kept in
- * the server's session, no statement is prepared by name, and each transaction begins with a BEGIN of its own that
+ * Everything works through a proxy that gives a connection of the server's for a transaction only: nothing but a hint (notify.c)
+ * is kept in the server's session, no statement is prepared by name, and each transaction begins with a BEGIN of its own that
  * names its isolation level.
  *
  * Functions return an ob_code and fill `error`.
@@ -56,6 +57,8 @@ struct postgres_options {
 	char *instance_name;
 	bool roles;
 	bool standby_flushed;
+	bool notify;
+	int64_t poll_max_ms;
 	int64_t connect_timeout_ms;
 	int64_t timeout_ms;
 	int64_t retention_ms;
@@ -120,6 +123,9 @@ struct postgres_store {
 
 	/* What the last wait saw, of who fetches nothing (`tail`), or the last fetch that wanted nothing; else without text. */
 	struct postgres_snapshot seen;
+
+	bool asleep; /* the advisory lock is held that tells so */
+	bool pooled; /* there is no session of the server's to sleep in */
 
 	int64_t trim_not_before_us;
 
@@ -295,7 +301,7 @@ bool ob_postgres_message_copy(struct ob_batch *batch, const struct postgres_row 
 /* The size it has as a message: its id in text form. */
 uint32_t ob_postgres_row_bytes(const struct postgres_row *row);
 
-/* ---- settle.c, wait.c ---- */
+/* ---- settle.c, wait.c, notify.c ---- */
 
 int ob_postgres_settle(struct ob_store *base, const struct ob_settle *settle,
 		       struct ob_error *error);
@@ -303,6 +309,13 @@ int ob_postgres_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error 
 void ob_postgres_wake(struct ob_store *base);
 /* A fetch of nothing: only whether a person changed something. What was committed so far wakes nobody up. */
 int ob_postgres_look_away(struct postgres_store *store, struct ob_error *error);
+/* Before a sleep in which nothing is expected: asks to be notified, and tells that it sleeps. Says so when that cannot be. */
+int ob_postgres_fall_asleep(struct postgres_store *store, struct ob_error *error);
+int ob_postgres_awake(struct postgres_store *store, struct ob_error *error);
+/* Takes what was notified. */
+void ob_postgres_notified(struct postgres_store *store);
+/* Whether another process of the server's answers than the connection was told of. */
+bool ob_postgres_is_pooled(const struct postgres_store *store, int64_t pid);
 /* Lanes that lost rows get a new head; `lanes` is the text of VALUES (lane, the position that went), ... */
 void ob_postgres_promote(struct postgres_store *store, const char *subscription, const char *lanes);
 

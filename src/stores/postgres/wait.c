@@ -3,7 +3,8 @@
  * the next look comes soon, and the longer nothing comes the longer the steps, a quarter of the silence so far: so a
  * message is late by a quarter of the silence before it at most, and an idle outbox is asked twenty times a second.
  *
- * A look costs the server some 50 microseconds and writes nothing; see interval.c.
+ * A look costs the server some 50 microseconds and writes nothing; see interval.c. Where it is wanted, who publishes wakes a relay
+ * that sleeps: see notify.c.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +16,8 @@
 #include "postgres_store.h"
 
 #define STEP_MIN_US 500
-#define STEP_MAX_US 50000
+/* Who looks as rarely as that sleeps: being woken is worth something. */
+#define SLEEP_STEP_US 20000
 /* Who fetches nothing is told of commits of others at most so often. */
 #define WATCH_US 20000
 
@@ -29,24 +31,43 @@ static int64_t
 step_us(const struct postgres_store *store)
 {
 	int64_t step = (now_us(store) - store->found_us) / 4;
+	int64_t step_max = store->options->poll_max_ms * 1000;
 
-	if (store->found_us == 0 || step > STEP_MAX_US)
-		return STEP_MAX_US;
+	if (store->found_us == 0 || step > step_max)
+		return step_max;
 	return step < STEP_MIN_US ? STEP_MIN_US : step;
 }
 
-/* Sleeps for at most `us`; true when it was woken. */
+/* Sleeps for at most `us`; true when it was woken by another thread. */
 static bool
 sleep_or_wake(struct postgres_store *store, int64_t us)
 {
-	struct pollfd fd = {.fd = store->wake_fd, .events = POLLIN};
+	struct pollfd fds[] = {{.fd = store->wake_fd, .events = POLLIN},
+			       {.fd = PQsocket(store->conn), .events = POLLIN}};
 	struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 	uint64_t count;
 
-	if (ppoll(&fd, 1, &time, NULL) <= 0)
+	if (ppoll(fds, store->asleep ? 2 : 1, &time, NULL) <= 0)
+		return false;
+	if (store->asleep && fds[1].revents != 0)
+		ob_postgres_notified(store);
+	if (fds[0].revents == 0)
 		return false;
 	(void)!read(store->wake_fd, &count, sizeof(count));
 	return true;
+}
+
+/* It sleeps when nothing was found for so long that looks are rare, and wakes up with the first that is found. */
+static int
+sleep_begin_or_end(struct postgres_store *store, int64_t step, struct ob_error *error)
+{
+	bool idle = store->acquired && step >= SLEEP_STEP_US;
+
+	if (store->asleep && !idle)
+		return ob_postgres_awake(store, error);
+	if (store->options->notify && !store->asleep && idle && !store->pooled)
+		return ob_postgres_fall_asleep(store, error);
+	return OB_OK;
 }
 
 /* Whether a row is to be seen that was not when `seen` was taken. */
@@ -148,9 +169,17 @@ ob_postgres_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *err
 
 		if (store->in_doubt || store->conn == NULL)
 			return ob_error_set(error, OB_AGAIN, "%s: not connected", store->name);
-		code = look_once(store, &found, error);
+		code = sleep_begin_or_end(store, sleep_us, error);
+		if (code == OB_OK)
+			code = look_once(store, &found, error);
+		if (code == OB_OK && found && store->asleep)
+			code = ob_postgres_awake(store, error);
 		if (code != OB_OK)
 			return code;
+		/* Not asleep yet, since somebody publishes at this very moment. */
+		if (store->options->notify && !store->asleep && !store->pooled &&
+		    sleep_us > SLEEP_STEP_US)
+			sleep_us = SLEEP_STEP_US;
 		left_us = until_us - now_us(store);
 		if (found || left_us <= 0 ||
 		    sleep_or_wake(store, sleep_us < left_us ? sleep_us : left_us))

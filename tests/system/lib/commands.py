@@ -1,4 +1,5 @@
 """`outbox` as a user runs it, with good and with bad input. A case is a function that gets a Shop and says `@case`."""
+import contextlib
 import json
 import os
 import pathlib
@@ -131,6 +132,18 @@ class Running:
             self.process.kill()
             self.process.communicate()
             raise
+
+
+class ErrorLines:
+    """Takes what a process says on stderr as it says it."""
+    def __init__(self, process):
+        self.pipe, self.taken = process.stderr, b""
+        os.set_blocking(self.pipe.fileno(), False)
+
+    def text(self):
+        with contextlib.suppress(BlockingIOError):
+            self.taken += os.read(self.pipe.fileno(), 65536)
+        return self.taken.decode(errors="replace")
 
 
 def arrived(path):

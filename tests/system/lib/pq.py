@@ -10,6 +10,10 @@ _READERS = {16: lambda text: text == "t", 17: lambda text: bytes.fromhex(text[2:
 _TUPLES_OK, _FINE = 2, {0, 1, 2, 3, 4, 8}  # statuses of a result
 
 
+class Notification(ctypes.Structure):
+    _fields_ = [("channel", ctypes.c_char_p), ("pid", ctypes.c_int), ("text", ctypes.c_char_p)]
+
+
 def lib():
     global _lib
     if _lib is None:
@@ -23,7 +27,8 @@ def lib():
                 ("PQresultErrorMessage", text, [pointer]), ("PQntuples", number, [pointer]), ("PQnfields", number, [pointer]),
                 ("PQftype", ctypes.c_uint, [pointer, number]), ("PQgetisnull", number, [pointer, number, number]),
                 ("PQgetvalue", text, [pointer, number, number]), ("PQbackendPID", number, [pointer]),
-                ("PQtransactionStatus", number, [pointer]), ("PQsetNoticeProcessor", pointer, [pointer, _NOTICE, pointer])):
+                ("PQconsumeInput", number, [pointer]), ("PQnotifies", ctypes.POINTER(Notification), [pointer]),
+                ("PQfreemem", None, [pointer]), ("PQtransactionStatus", number, [pointer]), ("PQsetNoticeProcessor", pointer, [pointer, _NOTICE, pointer])):
             function = getattr(_lib, name)
             function.restype, function.argtypes = result, arguments
     return _lib
@@ -74,6 +79,15 @@ class Connection:
         """The one value of the one row, or None."""
         rows = self(sql, *values)
         return rows[0][0] if rows else None
+
+    def notifications(self):
+        """The channels of the notifications that came with the last answers."""
+        channels = []
+        lib().PQconsumeInput(self.handle)
+        while it := lib().PQnotifies(self.handle):
+            channels.append(it.contents.channel.decode())
+            lib().PQfreemem(it)
+        return channels
 
     @property
     def pid(self):

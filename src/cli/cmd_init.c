@@ -70,6 +70,7 @@ init_run(struct ob_cli *cli, struct ob_error *error)
 	const struct init_options *options = cli->options;
 	const char *url = cli->arguments[0];
 	struct ob_strings store_options;
+	struct ob_buf shown;
 	bool was_there;
 	int rc =
 	    ob_database_options(&options->store_options, options->schema, &store_options, error);
@@ -79,8 +80,10 @@ init_run(struct ob_cli *cli, struct ob_error *error)
 		rc = ob_database_migrate(cli, url, &store_options, true, NULL, NULL, error);
 	}
 	ob_database_options_free(&store_options);
-	if (rc == OB_OK && !options->quiet)
-		next_steps(url, options->schema, was_there);
+	if (rc == OB_OK && !options->quiet) {
+		next_steps(ob_database_url_show(&shown, url), options->schema, was_there);
+		ob_buf_free(&shown);
+	}
 	return rc;
 }
 

@@ -145,18 +145,17 @@ replay_run(struct ob_cli *cli, struct ob_error *error)
 }
 
 static int
-adopt_confirm(const struct ob_cli *cli, const struct replay_options *options,
+adopt_confirm(const struct ob_cli *cli, const struct replay_options *options, const char *shown,
 	      struct ob_error *error)
 {
 	bool asks = cli->interactive && !options->no_input;
 
-	if (options->yes ||
-	    (asks && ob_confirm(cli, "Go on with %s as it is now?", cli->arguments[0])))
+	if (options->yes || (asks && ob_confirm(cli, "Go on with %s as it is now?", shown)))
 		return OB_OK;
 	if (asks)
 		return ob_error_set(error, OB_FAILED, "nothing was changed");
-	return ob_error_set(error, OB_USAGE, "add --yes if %s is the file that is meant",
-			    cli->arguments[0]);
+	return ob_error_set(error, OB_USAGE, "add --yes if %s is the database that is meant",
+			    shown);
 }
 
 static int
@@ -172,6 +171,8 @@ adopt_run(struct ob_cli *cli, struct ob_error *error)
 	int given = options->from_now + options->from_checkpoint + (options->from != NULL) +
 		    options->from_beginning;
 	struct ob_store_handle handle = {0};
+	struct ob_buf buf;
+	const char *shown;
 	uint64_t count = 0;
 	int rc;
 
@@ -180,18 +181,20 @@ adopt_run(struct ob_cli *cli, struct ob_error *error)
 		    error, OB_USAGE,
 		    "where to go on? give one of --from-checkpoint, --from-now, --from ID and "
 		    "--from-beginning");
-	rc = adopt_confirm(cli, options, error);
+	shown = ob_database_url_show(&buf, cli->arguments[0]);
+	rc = adopt_confirm(cli, options, shown, error);
 	if (rc == OB_OK)
 		rc = ob_database_open(cli, cli->arguments[0], &options->store_options,
 				      OB_DATABASE_WRITE, &handle, error);
 	if (rc == OB_OK)
 		rc = handle.ops->change(handle.store, &change, &count, error);
 	if (rc == OB_OK && options->subscription != NULL)
-		(void)printf("%s is adopted for subscription %s; its relay goes on\n",
-			     cli->arguments[0], options->subscription);
+		(void)printf("%s is adopted for subscription %s; its relay goes on\n", shown,
+			     options->subscription);
 	else if (rc == OB_OK)
 		(void)printf("%s is adopted for %" PRIu64 " subscription%s; the relays go on\n",
-			     cli->arguments[0], count, count == 1 ? "" : "s");
+			     shown, count, count == 1 ? "" : "s");
+	ob_buf_free(&buf);
 	ob_store_handle_free(&handle);
 	return rc;
 }

@@ -33,7 +33,7 @@ static const struct ob_option status_table[] = {
 
 struct status {
 	struct ob_cli *cli;
-	const char *url;
+	const char *url; /* as it may be shown */
 	struct ob_json json;
 	bool as_json, as_plain;
 	struct ob_error *error;
@@ -377,18 +377,17 @@ static int
 status_run(struct ob_cli *cli, struct ob_error *error)
 {
 	const struct status_options *options = cli->options;
-	struct status status = {.cli = cli,
-				.url = cli->arguments[0],
-				.as_json = options->json,
-				.as_plain = options->plain,
-				.error = error};
+	struct status status = {
+	    .cli = cli, .as_json = options->json, .as_plain = options->plain, .error = error};
 	struct ob_store_handle handle;
+	struct ob_buf shown;
 	int rc = ob_one_form_check(options->json, false, options->plain, error);
 
 	if (rc != OB_OK)
 		return rc;
-	rc = ob_database_open(cli, status.url, &options->store_options, OB_DATABASE_READ, &handle,
-			      error);
+	status.url = ob_database_url_show(&shown, cli->arguments[0]);
+	rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
+			      &handle, error);
 	ob_json_begin(&status.json);
 	ob_json_open(&status.json, NULL, '{');
 	ob_json_open(&status.json, "subscriptions", '[');
@@ -406,6 +405,7 @@ status_run(struct ob_cli *cli, struct ob_error *error)
 			     "  outbox relay %s --to SINK --subscription NAME\n",
 			     status.url);
 	ob_json_free(&status.json);
+	ob_buf_free(&shown);
 	ob_store_handle_free(&handle);
 	return rc;
 }

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "url.h"
+
+#define URL_SHOWN_MAX 16384
+
 int
 ob_database_url_check(const char *url, struct ob_error *error)
 {
@@ -16,6 +20,13 @@ ob_database_url_check(const char *url, struct ob_error *error)
 	return ob_error_set(error, OB_CONFIG,
 			    "\"%s\" does not say which kind of database; write sqlite:%s", url,
 			    *url == '\0' ? "PATH" : url);
+}
+
+const char *
+ob_database_url_show(struct ob_buf *shown, const char *url)
+{
+	ob_buf_init(shown, URL_SHOWN_MAX);
+	return ob_url_redact(shown, url) ? ob_buf_text(shown) : "DATABASE";
 }
 
 int

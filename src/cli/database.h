@@ -4,6 +4,7 @@
 
 #include <outbox/store.h>
 
+#include "buf.h"
 #include "command.h"
 #include "handles.h"
 
@@ -29,6 +30,9 @@ int ob_database_migrate(struct ob_cli *cli, const char *url, const struct ob_str
 
 /* OB_CONFIG, with what was probably meant, unless the text has a scheme. */
 int ob_database_url_check(const char *url, struct ob_error *error);
+
+/* The URL as people and logs may see it, without a password. It stands in `shown`, which is to be freed. */
+const char *ob_database_url_show(struct ob_buf *shown, const char *url);
 
 /* What a failed open means for the exit status. */
 int ob_database_exit_of(const struct ob_cli *cli, int code);

@@ -92,12 +92,25 @@ def one_role_is_enough():
         check(found["failures"] == 0, found)
 
 
+def a_password_in_the_url_is_not_shown():
+    with PostgresShop(None) as shop:
+        url = url_of(shop.name, "postgres:hush")
+        shown = [outbox("init", url), outbox("status", url)]
+        outbox("relay", url, "--to", "null:", "--until-idle")
+        outbox("publish", url, "--topic", "t", "--payload", "x", "--quiet")
+        shown += [outbox("status", url), outbox("status", url, "--json"), outbox("status", url, "--plain"),
+                  outbox("adopt", url, "--from-now", "--no-input", status=2), outbox("adopt", url, "--from-now", "--yes")]
+        for it in shown:
+            check("postgres:***@" in it.out + it.err and "hush" not in it.out + it.err, it.out + it.err)
+
+
 CASES = [
     ("several at once make one outbox", several_at_once),
     ("nobody queues behind a migration that waits", nobody_queues_behind_it),
     ("what is only shown", what_is_only_shown),
     ("printed without a database", printed_for_a_database_that_is_not_there),
     ("one role is enough", one_role_is_enough),
+    ("a password in the URL is not shown", a_password_in_the_url_is_not_shown),
 ]
 
 if __name__ == "__main__":

@@ -390,8 +390,10 @@ turn(struct ob_shards *shards)
 	if (shards->joined) {
 		if (ob_now_ms() >= shards->look_at_ms)
 			look(shards);
-		return;
+		if (shards->joined)
+			return;
 	}
+	/* Alone again, perhaps by this very look: then there may be no runner that would wake us. */
 	if (first->runner == NULL && !first->done && ob_now_ms() >= shards->start_not_before_ms)
 		start(shards, 0);
 	shards->look_at_ms = first->runner == NULL ? shards->start_not_before_ms : NEVER;

@@ -297,6 +297,38 @@ the_number_of_shards_changes_under_load(void **state)
 	ob_memory_drop("change");
 }
 
+/* Who runs none when only one shard is left stands by for that one, and runs its part when there are several again. */
+static void
+the_last_shard_is_stood_by_for(void **state)
+{
+	struct ob_relay *relays[2], *other;
+	unsigned first;
+	size_t shards;
+
+	(void)state;
+	all_begin(0);
+	append("last", 500);
+	relays[0] = relay_begin("a", "memory:last", 4, false);
+	relays[1] = relay_begin("b", "memory:last", 0, false);
+	await_even(relays, 2, 4);
+	other = relay_begin("c", "memory:last", 1, false);
+	relay_drain(other);
+	await_even(relays, 2, 1);
+	other = relay_begin("d", "memory:last", 4, false);
+	relay_drain(other);
+	await_even(relays, 2, 4);
+	other = relay_begin("e", "memory:last", 1, false);
+	relay_drain(other);
+	await_even(relays, 2, 1);
+	first = runs(relays[0], &shards) == 1 ? 0 : 1;
+	relay_drain(relays[first]);
+	await_even(&relays[1 - first], 1, 1);
+	append("last", 500);
+	expect_all(0);
+	relay_drain(relays[1 - first]);
+	ob_memory_drop("last");
+}
+
 static void
 relays_come_and_go_under_load(void **state)
 {
@@ -449,6 +481,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(shards_are_spread_and_taken_over),
 	    cmocka_unit_test(the_number_of_shards_changes_under_load),
+	    cmocka_unit_test(the_last_shard_is_stood_by_for),
 	    cmocka_unit_test(relays_come_and_go_under_load),
 	    cmocka_unit_test(until_idle_runs_every_shard_to_its_end),
 	    cmocka_unit_test(until_idle_beside_another_takes_what_is_free),

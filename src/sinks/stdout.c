@@ -14,7 +14,8 @@
  * pipe takes PIPE_BUF bytes without waiting when poll says that it is writable (POSIX, write).
  *
  * A line that was begun is always ended before anything else is written, also after a cancel or
- * when its message got another receipt meanwhile; it then comes twice, but never in halves.
+ * when its message got another receipt meanwhile; it then comes twice, but never in halves. Nor does
+ * another shard of the same relay write meanwhile: it awaits its turn.
  */
 #include <outbox/sink.h>
 #include <outbox/store.h>
@@ -32,9 +33,12 @@
 #include "sigpipe.h"
 #include "sinks.h"
 #include "tickets.h"
+#include "turn.h"
 #include "wake.h"
 
-#define FORMAT_SIZE (64 * 1024)
+/* How often a sink asks whether its turn has come. */
+#define TURN_EVERY_MS 1
+#define FORMAT_SIZE   (64 * 1024)
 
 struct stdout_options {
 	int64_t in_flight;
@@ -59,6 +63,8 @@ struct stdout_sink {
 	uint64_t to_format;     /* how many of the waiting tickets are in `lines` */
 	int64_t progress_at_us; /* when something was written last, or began to wait */
 	bool gone;              /* nobody can read what is written */
+	struct ob_turn turn;    /* kept within a line */
+	bool awaits_turn;
 	char text[OB_REASON_TEXT_MAX];
 };
 
@@ -130,6 +136,8 @@ stdout_give_up(struct stdout_sink *out, enum ob_fate begun, enum ob_fate others,
 		out->formatted = out->line_start;
 	}
 	out->to_format = 0;
+	if (out->written == out->line_start)
+		ob_turn_end(&out->turn);
 	ob_tickets_answer_all(&out->tickets, others, false, code, text);
 }
 
@@ -193,6 +201,12 @@ stdout_write(struct stdout_sink *out)
 		size = out->lines.size - out->lines_at;
 		if (size == 0)
 			return true;
+		out->awaits_turn = !ob_turn_take(&out->turn);
+		if (out->awaits_turn) {
+			/* How long the reader takes is for who writes to tell. */
+			out->progress_at_us = stdout_now_us(out);
+			return false;
+		}
 		if (!out->is_file) {
 			if (poll(&fd, 1, 0) <= 0 ||
 			    (fd.revents & (POLLOUT | POLLERR | POLLNVAL)) == 0)
@@ -211,19 +225,23 @@ stdout_write(struct stdout_sink *out)
 		out->gone = false;
 		out->progress_at_us = stdout_now_us(out);
 		stdout_answer_written(out);
+		if (out->written == out->line_start)
+			ob_turn_end(&out->turn);
 	}
 }
 
-/* Waits until the descriptor takes more, for at most `until_us`. */
+/* Waits until the descriptor takes more, or it may be our turn, for at most `until_us`. */
 static void
 stdout_wait(struct stdout_sink *out, int64_t until_us)
 {
 	int64_t left_ms = (until_us - stdout_now_us(out) + 999) / 1000;
-	struct pollfd fds[] = {{.fd = out->fd, .events = POLLOUT},
-			       {.fd = out->wake.fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = out->wake.fd, .events = POLLIN},
+			       {.fd = out->fd, .events = POLLOUT}};
 
+	if (out->awaits_turn && left_ms > TURN_EVERY_MS)
+		left_ms = TURN_EVERY_MS;
 	if (left_ms > 0)
-		poll(fds, 2, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
+		poll(fds, out->awaits_turn ? 1 : 2, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
 }
 
 /* True when it rang; takes the ring away. */
@@ -303,6 +321,7 @@ stdout_open(struct ob_sink *sink, const struct ob_sink_config *config, struct ob
 	out->is_file = S_ISREG(status.st_mode);
 	if (!ob_tickets_open(&out->tickets, (uint32_t)options->in_flight))
 		return ob_error_set(error, OB_NOMEM, "sink stdout: no memory");
+	ob_turn_open(&out->turn, out->fd);
 	return ob_wake_open(&out->wake, error);
 }
 
@@ -311,6 +330,7 @@ stdout_close(struct ob_sink *sink)
 {
 	struct stdout_sink *out = (struct stdout_sink *)sink;
 
+	ob_turn_close(&out->turn);
 	ob_wake_close(&out->wake);
 	ob_tickets_close(&out->tickets);
 	ob_buf_free(&out->lines);
@@ -347,8 +367,8 @@ stdout_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, s
 	struct ob_sigpipe guard;
 
 	if (ob_tickets_answered(&out->tickets) == 0) {
-		/* The rest of a line whose message was given up waits for the next submit. */
-		if (ob_tickets_next(&out->tickets) == NULL) {
+		/* The rest of a line whose message was given up is written, too: others wait for it. */
+		if (ob_tickets_next(&out->tickets) == NULL && !out->turn.is_ours) {
 			if (timeout_ms != 0)
 				stdout_idle(out, timeout_ms);
 		} else {

@@ -23,7 +23,7 @@
 /* Only a person can mend it; asking now and then notices that one did. */
 #define RETRY_SLOW_MS 7000
 /* Another relay may give its lease up early. */
-#define STANDBY_MS 1000
+#define STANDBY_MS 750
 /* When nobody knows how long it will take. */
 #define STANDBY_UNKNOWN_MS 250
 

@@ -81,6 +81,7 @@ take_action(struct world *w, const struct ob_action *action, uint32_t *accepted,
 {
 	switch (action->kind) {
 	case OB_ACTION_ACQUIRE:
+		w->acquire_at_ms = action->not_before_ms;
 		tell(w, "acquire\n");
 		break;
 	case OB_ACTION_FETCH:

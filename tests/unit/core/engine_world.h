@@ -30,6 +30,7 @@ struct world {
 	bool passed;
 	int64_t next_due_ms;
 	struct ob_acquired acquired;
+	int64_t acquire_at_ms; /* not before */
 	struct ob_parked_lane lanes[16];
 	struct ob_fetch fetch;
 	uint32_t accepts;

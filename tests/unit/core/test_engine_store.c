@@ -175,6 +175,26 @@ test_lease_runs_out(void **state)
 	assert_int_equal(w->batches, 0);
 }
 
+/* A relay that ends gives its lease up early; who stands by has it within a second, whatever the jitter. */
+static void
+test_standby_asks_in_time(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_renewed(w, OB_STALE);
+	world_expect(w, "acquire\nreport starting\n");
+	w->acquired.held = false;
+	w->acquired.retry_in_ms = 10000;
+	world_acquired(w, OB_OK);
+	world_expect(w, "acquire\nreport standby: lease_held\n");
+	for (int i = 0; i < 50; i++) {
+		assert_in_range(w->acquire_at_ms - w->now_ms, 500, 950);
+		world_acquired(w, OB_OK);
+		world_expect(w, "acquire\n");
+	}
+}
+
 static void
 test_drain(void **state)
 {
@@ -449,6 +469,7 @@ main(void)
 	    STORY(test_changed_remembers_what_was_passed),
 	    STORY(test_drain_waits_for_the_verdict),
 	    STORY(test_lease_runs_out),
+	    STORY(test_standby_asks_in_time),
 	    STORY(test_drain),
 	    STORY(test_drain_while_the_recipient_is_down),
 	    STORY(test_drain_puts_away_no_more_than_it_must),

@@ -100,7 +100,7 @@ class Crew:
 
     def __init__(self, directory, shards, seed, rate=RATE):
         self.directory, self.window_lost = directory, 0
-        self.ground, self.log, self.relays, self.logs, self.writers = PostgresGround(None, {}), directory / "receipts", [], [], None
+        self.ground, self.log, self.relays, self.logs, self.writers = PostgresGround(None, {}), directory / "receipts", [], {}, None
         subprocess.run([str(OUTBOX), "init", self.ground.url, "--quiet"], check=True, stdin=subprocess.DEVNULL)
         port = directory / "port"
         self.receiver = subprocess.Popen([str(RECEIVER), "--port-file", port, "--lines", self.log], stdin=subprocess.DEVNULL,
@@ -126,13 +126,13 @@ class Crew:
     def join(self, *options, clock=None, url=None):
         """A relay more. `clock`: how far its clock is off, as libfaketime writes it."""
         path = self.directory / f"relay-{len(self.logs)}.log"
-        self.logs.append(path)
         off = {"LD_PRELOAD": libfaketime(), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if clock else {}
         with open(path, "wb") as log:
             self.relays.append(subprocess.Popen(
                 [str(OUTBOX), "relay", url or self.ground.url, "--to", self.sink, "--window", str(WINDOW), "--lease", f"{LEASE_S}s",
                  "--settle-every", "50ms", *map(str, options)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **off}))
+        self.logs[self.relays[-1].pid] = path
         return self.relays[-1]
 
     def wait_even(self, relays, what):
@@ -156,6 +156,7 @@ class Crew:
 
     def stop(self, relays):
         for it in relays:
+            wait_for(lambda it=it: self.logs[it.pid].read_text(), DEADLINE_S, "a relay to begin")
             it.send_signal(signal.SIGTERM)
         for it in relays:
             check(it.wait(30) == 0, f"a relay ended with {it.returncode}")
@@ -204,7 +205,7 @@ class Crew:
         self.ground.end()
 
     def words(self):
-        return "\n".join(f"-- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in self.logs)
+        return "\n".join(f"-- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in self.logs.values())
 
 
 def in_a_crew(shards, seed, story):
@@ -320,7 +321,7 @@ def hours_apart(crew):
 def anything(crew):
     """Relays join, end, are killed, freeze and go on, and change the number of shards, in any order."""
     rng, frozen, done = random.Random(crew.seed), [], []
-    for _ in range(400 if LONG else 16):
+    for _ in range(200 if LONG else 16):
         awake = [it for it in crew.relays if it not in frozen]
         what = rng.choice(["join", "join", "join", "end", "kill", "freeze", "freeze", "go on", "change"])
         if what in ("join", "change") and len(crew.relays) < 8:

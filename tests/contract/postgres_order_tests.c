@@ -121,6 +121,58 @@ who_is_above_all_that_have_ended_is_not_lost(void **state)
 	apps_end(it);
 }
 
+/* The same where a subscription begins. */
+static void
+who_is_in_progress_when_a_subscription_begins_comes(void **state)
+{
+	struct world *world = *state;
+	struct ob_subscription subscription = {.name = "late", .topics = "*", .from_now = true};
+	struct apps it = {app_connect(world), app_connect(world), app_connect(world)};
+
+	app_run(it.b, "BEGIN");
+	app_insert(world, it.b, "b");
+	app_run(it.a, "BEGIN");
+	app_insert(world, it.a, "a");
+	app_run(it.b, "COMMIT");
+	expect_ok(world,
+		  world->kind->ops->subscribe(world->at[0].store, &subscription, &world->error));
+	world_acquire(world, 0, "late");
+	expect_read(world, "");
+	app_run(it.a, "COMMIT");
+	expect_read(world, "m2");
+	apps_end(it);
+}
+
+/* And where the shards of now end and the next ones begin. */
+static void
+who_is_in_progress_when_shards_end_comes_behind(void **state)
+{
+	struct world *world = *state;
+	struct apps it = apps_begin(world);
+	char ids[64];
+
+	world_open(world, 1);
+	app_run(it.b, "BEGIN");
+	app_insert(world, it.b, "b");
+	app_run(it.a, "BEGIN");
+	app_insert(world, it.a, "a");
+	app_run(it.b, "COMMIT");
+	world_subscribe_shards(world, "s", 2);
+	app_run(it.a, "COMMIT");
+	app_insert(world, it.b, "b");
+	world_acquire(world, 0, "s");
+	expect_read(world, "m1");
+	world_settle(world, 0, 1);
+	expect_ok(world, world->kind->ops->release(world->at[0].store, &world->error));
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(world_try_shard(world, i, "s", i, 60000)->held);
+	snprintf(ids, sizeof(ids), "%s", app_read(world, 0));
+	snprintf(ids + strlen(ids), sizeof(ids) - strlen(ids), " %s", app_read(world, 1));
+	assert_non_null(strstr(ids, "m2"));
+	assert_non_null(strstr(ids, "m3"));
+	apps_end(it);
+}
+
 /* While an interval is opened, behind its q and before its snapshot, A draws a number and B draws one and commits. */
 static void
 what_is_drawn_while_an_interval_is_opened_comes(void **state)
@@ -425,6 +477,10 @@ const struct store_test postgres_order_tests[] = {
     {"what is rolled back to a savepoint never was", what_is_rolled_back_to_a_savepoint_never_was},
     {"the order is not that of the transaction ids", the_order_is_not_that_of_the_transaction_ids},
     {"who is above all that have ended is not lost", who_is_above_all_that_have_ended_is_not_lost},
+    {"who is in progress when a subscription begins comes",
+     who_is_in_progress_when_a_subscription_begins_comes},
+    {"who is in progress when shards end comes behind",
+     who_is_in_progress_when_shards_end_comes_behind},
     {"what is drawn while an interval is opened comes",
      what_is_drawn_while_an_interval_is_opened_comes},
     {"an interval is what its own snapshot sees", an_interval_is_what_its_own_snapshot_sees},

@@ -21,35 +21,92 @@ text_member(const char *name, json_t *value, const char **out, struct ob_error *
 	return OB_OK;
 }
 
+/* Where the text of a valid object has `stop` or a closing bracket, outside of strings and of what is nested. */
+static const char *
+token_end(const char *at, char stop)
+{
+	bool in_string = false;
+	size_t depth = 0;
+
+	for (;; at++) {
+		if (in_string && *at == '\\') {
+			at++;
+		} else if (*at == '"') {
+			in_string = !in_string;
+		} else if (!in_string) {
+			bool closes = *at == '}' || *at == ']';
+
+			if (depth == 0 && (closes || *at == stop))
+				return at;
+			depth += *at == '{' || *at == '[';
+			depth -= closes;
+		}
+	}
+}
+
+/* The text of the value of the next member, whose name comes first. */
+static struct ob_bytes
+value_next(const char **at)
+{
+	const char *value = token_end(*at, ':') + 1;
+	const char *end = token_end(value, ',');
+
+	*at = end + 1;
+	return (struct ob_bytes){value, (size_t)(end - value)};
+}
+
+/* The bytes as they are, so that no number is rounded, but for the space between them. */
+static bool
+compact(struct ob_buf *out, struct ob_bytes json)
+{
+	const char *at = json.data, *end = at + json.size;
+	bool in_string = false, done = true;
+
+	for (; at < end && done; at++) {
+		if (!in_string && strchr(" \t\r\n", *at) != NULL)
+			continue;
+		if (in_string && *at == '\\')
+			done = ob_buf_append_byte(out, *at++);
+		else if (*at == '"')
+			in_string = !in_string;
+		done = done && ob_buf_append_byte(out, *at);
+	}
+	return done;
+}
+
 static int
-payload_member(struct ob_message_line *line, json_t *value, struct ob_error *error)
+payload_member(struct ob_message_line *line, json_t *value, struct ob_bytes json,
+	       struct ob_error *error)
 {
 	struct ob_new_message *message = &line->message;
 
 	if (json_is_null(value))
 		return OB_OK;
+	if (message->payload != NULL)
+		return ob_error_set(error, OB_INVALID, "give one of payload and payload_base64");
 	if (json_is_string(value)) {
 		message->payload = json_string_value(value);
 		message->payload_size = json_string_length(value);
 		return OB_OK;
 	}
-	line->payload_text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	if (line->payload_text == NULL)
-		return ob_error_set(error, OB_NOMEM, "out of memory");
-	message->payload = line->payload_text;
-	message->payload_size = strlen(line->payload_text);
+	if (!compact(&line->payload, json))
+		return ob_error_set(error, OB_INVALID, "payload: larger than %d bytes",
+				    OB_PAYLOAD_BYTES_MAX);
+	message->payload = ob_buf_text(&line->payload);
+	message->payload_size = line->payload.size;
 	return OB_OK;
 }
 
 static int
 base64_member(struct ob_message_line *line, json_t *value, struct ob_error *error)
 {
+	if (line->message.payload != NULL)
+		return ob_error_set(error, OB_INVALID, "give one of payload and payload_base64");
 	if (!json_is_string(value) ||
-	    !ob_base64_decode(&line->payload_bytes, json_string_value(value),
-			      json_string_length(value)))
+	    !ob_base64_decode(&line->payload, json_string_value(value), json_string_length(value)))
 		return ob_error_set(error, OB_INVALID, "payload_base64: not Base64, or too large");
-	line->message.payload = ob_buf_text(&line->payload_bytes);
-	line->message.payload_size = line->payload_bytes.size;
+	line->message.payload = ob_buf_text(&line->payload);
+	line->message.payload_size = line->payload.size;
 	return OB_OK;
 }
 
@@ -80,7 +137,8 @@ deliver_after_member(struct ob_message_line *line, json_t *value, struct ob_erro
 }
 
 static int
-member_read(struct ob_message_line *line, const char *name, json_t *value, struct ob_error *error)
+member_read(struct ob_message_line *line, const char *name, json_t *value, struct ob_bytes json,
+	    struct ob_error *error)
 {
 	static const char *const names[] = {
 	    "topic",          "key",          "partition_key", "type",          "payload",
@@ -90,8 +148,11 @@ member_read(struct ob_message_line *line, const char *name, json_t *value, struc
 
 	if (strcmp(name, "topic") == 0)
 		return text_member(name, value, &message->topic, error);
-	if (strcmp(name, "key") == 0 || strcmp(name, "partition_key") == 0)
+	if (strcmp(name, "key") == 0 || strcmp(name, "partition_key") == 0) {
+		if (message->key != NULL)
+			return ob_error_set(error, OB_INVALID, "give one of key and partition_key");
 		return text_member(name, value, &message->key, error);
+	}
 	if (strcmp(name, "type") == 0)
 		return text_member(name, value, &message->type, error);
 	if (strcmp(name, "content_type") == 0)
@@ -99,7 +160,7 @@ member_read(struct ob_message_line *line, const char *name, json_t *value, struc
 	if (strcmp(name, "id") == 0)
 		return text_member(name, value, &message->id, error);
 	if (strcmp(name, "payload") == 0)
-		return payload_member(line, value, error);
+		return payload_member(line, value, json, error);
 	if (strcmp(name, "payload_base64") == 0)
 		return base64_member(line, value, error);
 	if (strcmp(name, "headers") == 0)
@@ -117,22 +178,27 @@ ob_message_line_read(struct ob_message_line *line, const char *text, size_t size
 		     struct ob_error *error)
 {
 	json_error_t where;
-	const char *name;
+	const char *name, *at;
 	json_t *value;
 	int rc = OB_OK;
 
 	*line = (struct ob_message_line){0};
-	ob_buf_init(&line->payload_bytes, OB_PAYLOAD_BYTES_MAX);
-	line->document = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
+	ob_buf_init(&line->payload, OB_PAYLOAD_BYTES_MAX);
+	line->document = json_loadb(
+	    text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &where);
 	if (line->document == NULL)
 		return ob_error_set(error, OB_INVALID, "not JSON: %s (at byte %d)", where.text,
 				    where.position);
 	if (!json_is_object((json_t *)line->document))
 		return ob_error_set(error, OB_INVALID, "not a JSON object");
+	/* Both go through the members in the order in which they stand. */
+	at = (const char *)memchr(text, '{', size) + 1;
 	json_object_foreach((json_t *)line->document, name, value)
 	{
+		struct ob_bytes json = value_next(&at);
+
 		if (rc == OB_OK)
-			rc = member_read(line, name, value, error);
+			rc = member_read(line, name, value, json, error);
 	}
 	return rc;
 }
@@ -142,7 +208,6 @@ ob_message_line_free(struct ob_message_line *line)
 {
 	json_decref(line->document);
 	free(line->headers);
-	free(line->payload_text);
-	ob_buf_free(&line->payload_bytes);
+	ob_buf_free(&line->payload);
 	*line = (struct ob_message_line){0};
 }

@@ -11,13 +11,13 @@
 struct ob_message_line {
 	struct ob_new_message message;
 	void *document;
-	char *headers, *payload_text;
-	struct ob_buf payload_bytes;
+	char *headers;
+	struct ob_buf payload;
 };
 
 /*
  * Reads an object with the members topic, key (or partition_key), type, payload (a string, written as its bytes; any other
- * value is written as JSON; null: a tombstone), payload_base64, content_type, headers (an object), deliver_after, id.
+ * value as the JSON that it is, without the space between; null: a tombstone) or payload_base64, content_type, headers (an object), deliver_after, id.
  * OB_INVALID for anything else. Free it in any case.
  */
 int ob_message_line_read(struct ob_message_line *line, const char *text, size_t size,

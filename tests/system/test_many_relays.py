@@ -396,7 +396,7 @@ def stopped_beyond_its_lease():
         wait_for(lambda: all(holders(it).get(other.pid) for other in others), DEADLINE_S, "the others to take over")
         seen = len(receipts_of(it, "victim"))
         victim.send(signal.SIGCONT)
-        wait_for(lambda: "stale" in victim.log(), DEADLINE_S, "the victim to be refused")
+        wait_for(lambda: "lease_over" in victim.log() or "stale" in victim.log(), DEADLINE_S, "the victim to notice")
         said = end_of_story(it, 2)
         late = len(receipts_of(it, "victim")) - seen
         # It may have been stopped between a request's hand-over and its first byte; nothing new is begun.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base64.h"
+#include "json_text.h"
 #include "rfc3339.h"
 #include "text.h"
 
@@ -19,59 +20,6 @@ text_member(const char *name, json_t *value, const char **out, struct ob_error *
 	if (strlen(*out) != json_string_length(value))
 		return ob_error_set(error, OB_INVALID, "%s: holds a NUL", name);
 	return OB_OK;
-}
-
-/* Where the text of a valid object has `stop` or a closing bracket, outside of strings and of what is nested. */
-static const char *
-token_end(const char *at, char stop)
-{
-	bool in_string = false;
-	size_t depth = 0;
-
-	for (;; at++) {
-		if (in_string && *at == '\\') {
-			at++;
-		} else if (*at == '"') {
-			in_string = !in_string;
-		} else if (!in_string) {
-			bool closes = *at == '}' || *at == ']';
-
-			if (depth == 0 && (closes || *at == stop))
-				return at;
-			depth += *at == '{' || *at == '[';
-			depth -= closes;
-		}
-	}
-}
-
-/* The text of the value of the next member, whose name comes first. */
-static struct ob_bytes
-value_next(const char **at)
-{
-	const char *value = token_end(*at, ':') + 1;
-	const char *end = token_end(value, ',');
-
-	*at = end + 1;
-	return (struct ob_bytes){value, (size_t)(end - value)};
-}
-
-/* The bytes as they are, so that no number is rounded, but for the space between them. */
-static bool
-compact(struct ob_buf *out, struct ob_bytes json)
-{
-	const char *at = json.data, *end = at + json.size;
-	bool in_string = false, done = true;
-
-	for (; at < end && done; at++) {
-		if (!in_string && strchr(" \t\r\n", *at) != NULL)
-			continue;
-		if (in_string && *at == '\\')
-			done = ob_buf_append_byte(out, *at++);
-		else if (*at == '"')
-			in_string = !in_string;
-		done = done && ob_buf_append_byte(out, *at);
-	}
-	return done;
 }
 
 static int
@@ -89,7 +37,7 @@ payload_member(struct ob_message_line *line, json_t *value, struct ob_bytes json
 		message->payload_size = json_string_length(value);
 		return OB_OK;
 	}
-	if (!compact(&line->payload, json))
+	if (!ob_json_compact(&line->payload, json))
 		return ob_error_set(error, OB_INVALID, "payload: larger than %d bytes",
 				    OB_PAYLOAD_BYTES_MAX);
 	message->payload = ob_buf_text(&line->payload);
@@ -195,7 +143,7 @@ ob_message_line_read(struct ob_message_line *line, const char *text, size_t size
 	at = (const char *)memchr(text, '{', size) + 1;
 	json_object_foreach((json_t *)line->document, name, value)
 	{
-		struct ob_bytes json = value_next(&at);
+		struct ob_bytes json = ob_json_member_next(&at);
 
 		if (rc == OB_OK)
 			rc = member_read(line, name, value, json, error);

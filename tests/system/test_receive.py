@@ -114,6 +114,17 @@ def every_form_is_read():
         check(lines[4]["payload_base64"] == "/wA=", lines[4])
 
 
+def numbers_are_shown_as_they_were_sent():
+    body = b'{ "specversion": "1.0", "id": "%d", "type": "t", "source": "/s", "data" : { "price": 19.990, "n": [12345678901234567890123] } }'
+    with receiver() as it:
+        check(it.post(body % 1, content_type="application/cloudevents+json")[0] == 200, "one")
+        batch = b" [ " + body % 2 + b" , " + body % 3 + b" ] "
+        check(it.post(batch, content_type="application/cloudevents-batch+json")[0] == 200, "a batch")
+        payloads = [line["payload"] for line in it.lines()]
+        check(payloads == ['{"price":19.990,"n":[12345678901234567890123]}'] * 3, payloads)
+        it.end()
+
+
 def a_second_time_is_a_duplicate():
     with receiver("--quiet") as it:
         for message_id in ("a", "b", "a"):
@@ -334,8 +345,8 @@ def one_program_gets_every_line():
         check([line["payload"] for line in lines] == expected, lines)
 
 
-CASES = [every_form_is_read, a_second_time_is_a_duplicate, what_is_not_readable_is_400, a_body_past_the_limit_is_413,
-         signatures_are_checked, it_fails_whom_it_is_told_to, it_fails_in_every_way, many_wait_for_their_answers_at_once,
+CASES = [every_form_is_read, numbers_are_shown_as_they_were_sent, a_second_time_is_a_duplicate, what_is_not_readable_is_400,
+         a_body_past_the_limit_is_413, signatures_are_checked, it_fails_whom_it_is_told_to, it_fails_in_every_way, many_wait_for_their_answers_at_once,
          a_delay_is_not_rounded_up, it_is_down_for_a_while, it_ends_when_it_is_told_to, bad_options_are_told, a_file_gets_every_message,
          stdout_gets_every_message, programs_get_every_message, one_program_gets_every_line]
 

@@ -7,6 +7,7 @@
 
 #include "base64.h"
 #include "json.h"
+#include "json_text.h"
 #include "percent.h"
 #include "text.h"
 #include "utf8.h"
@@ -158,13 +159,33 @@ is_json_type(struct ob_bytes type)
 	return type.data == NULL || memmem(type.data, type.size, json, sizeof(json) - 1) != NULL;
 }
 
+/* Appends what a member's value looks like in the text of its object. */
 static bool
-read_data(struct receive_arrival *arrival, const json_t *object, struct receive_event *event)
+append_member(struct ob_buf *out, json_t *object, struct ob_bytes text, const json_t *member)
+{
+	const char *at = (const char *)memchr(text.data, '{', text.size) + 1;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value)
+	{
+		struct ob_bytes json = ob_json_member_next(&at);
+
+		if (value == member)
+			return ob_json_compact(out, json);
+	}
+	return false;
+}
+
+static bool
+read_data(struct receive_arrival *arrival, json_t *object, struct ob_bytes text,
+	  struct receive_event *event)
 {
 	const json_t *data = json_object_get(object, "data");
 	struct ob_bytes code = member(arrival, object, "data_base64");
 	struct ob_buf bytes;
-	char *copy, *text;
+	char *copy;
+	bool done;
 
 	if (code.data != NULL) {
 		ob_buf_init(&bytes, code.size);
@@ -178,18 +199,20 @@ read_data(struct receive_arrival *arrival, const json_t *object, struct receive_
 	} else if (json_is_string(data) && !is_json_type(event->content_type)) {
 		event->payload = member(arrival, object, "data");
 	} else if (data != NULL) {
-		text = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY);
-		if (text == NULL)
+		ob_buf_init(&bytes, text.size);
+		done = append_member(&bytes, object, text, data);
+		copy = ob_arena_copy(&arrival->arena, ob_buf_text(&bytes), bytes.size);
+		event->payload = (struct ob_bytes){copy, bytes.size};
+		ob_buf_free(&bytes);
+		if (!done || copy == NULL)
 			return fail(arrival, "no memory");
-		copy = ob_arena_copy(&arrival->arena, text, strlen(text));
-		event->payload = (struct ob_bytes){copy, strlen(text)};
-		free(text);
 	}
 	return true;
 }
 
 static bool
-read_object(struct receive_arrival *arrival, const json_t *object, struct receive_event *event)
+read_object(struct receive_arrival *arrival, json_t *object, struct ob_bytes text,
+	    struct receive_event *event)
 {
 	if (!json_is_object(object))
 		return fail(arrival, "an event is not a JSON object");
@@ -203,13 +226,16 @@ read_object(struct receive_arrival *arrival, const json_t *object, struct receiv
 	    .time = member(arrival, object, "time"),
 	    .content_type = member(arrival, object, "datacontenttype"),
 	};
-	return read_data(arrival, object, event);
+	return read_data(arrival, object, text, event);
 }
 
 static bool
 read_json(struct receive_arrival *arrival, struct ob_bytes body, bool batch)
 {
-	json_t *json = json_loadb(body.size > 0 ? body.data : "", body.size, JSON_ALLOW_NUL, NULL);
+	json_t *json =
+	    json_loadb(body.size > 0 ? body.data : "", body.size,
+		       JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+	const char *at = NULL;
 	size_t count = batch ? json_array_size(json) : 1;
 	bool ok = true;
 
@@ -223,9 +249,11 @@ read_json(struct receive_arrival *arrival, struct ob_bytes body, bool batch)
 		    ob_arena_zalloc(&arrival->arena, (count + 1) * sizeof(arrival->events[0]));
 	if (arrival->events == NULL)
 		ok = fail(arrival, "too many events");
+	if (batch)
+		at = (const char *)memchr(body.data, '[', body.size) + 1;
 	for (size_t i = 0; ok && i < count; i++)
 		ok = read_object(arrival, batch ? json_array_get(json, i) : json,
-				 &arrival->events[i]);
+				 batch ? ob_json_item_next(&at) : body, &arrival->events[i]);
 	arrival->event_count = ok ? count : 0;
 	json_decref(json);
 	return ok;

@@ -68,23 +68,29 @@ flight_free(struct ob_engine *engine, struct flight *flight)
 	engine->in_flight--;
 }
 
+/* But for the room that the sink has. */
 static bool
-may_submit(const struct ob_engine *engine)
+may_send(const struct ob_engine *engine)
 {
-	const struct submitting *submitting = &engine->submitting;
 	const struct session *session = &engine->session;
 
 	/* Ghosts are of a window that was given up, and may still arrive: what is read anew waits for them. */
 	return session->hold == HOLD_HELD && !session->paused && !engine->paused &&
-	       !engine->abandoned && engine->ghosts == 0 && submitting->count == 0 &&
-	       !submitting->full && engine->now_ms < session->lease_ends_ms;
+	       !engine->abandoned && engine->ghosts == 0 && engine->now_ms < session->lease_ends_ms;
 }
 
-/* What keeps a drain from settling what was sent: it stands before the last one that was. */
+static bool
+may_submit(const struct ob_engine *engine)
+{
+	return may_send(engine) && engine->submitting.count == 0 && !engine->submitting.full;
+}
+
+/* What keeps a drain from settling what was sent: it stands before the last one that was, and is not being put away. */
 static bool
 fills_gap(const struct ob_engine *engine, const struct entry *entry)
 {
-	return !entry->parked && entry->row->ordinal < engine->drain_end;
+	return entry->awaits == AWAITS_TURN && !entry->parked &&
+	       entry->row->ordinal < engine->drain_end;
 }
 
 /* The entry goes: the next of its lane may follow, where the sink keeps the order. */
@@ -142,7 +148,7 @@ ob_delivery_drain(struct ob_engine *engine)
 bool
 ob_delivery_fills_gaps(const struct ob_engine *engine)
 {
-	if (!may_submit(engine) || ob_recipient_is_down(engine))
+	if (!may_send(engine) || ob_recipient_is_down(engine))
 		return false;
 	OB_LIST_FOR_EACH(it, &engine->lanes.ready)
 	if (fills_gap(engine, OB_CONTAINER_OF(it, struct entry, link)))

@@ -293,6 +293,45 @@ test_drain_while_paused(void **state)
 			"settle 3 park:2\nreport draining\n");
 }
 
+/* What is being put away goes no more, or it would be sent from two places, and out of memory that is given back. */
+static void
+test_drain_sends_nothing_that_it_puts_away(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 a2 b3");
+	world_event(w, OB_EVENT_PAUSE);
+	world_receipt(w, "a1 b3", OB_FATE_SENT);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "fetch\nsubmit a1 b3\nreport paused: paused_here\n"
+			"settle 3 park:2\nreport draining\n");
+	world_event(w, OB_EVENT_RESUME);
+	world_expect(w, "");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
+/* A sink that is full has room again soon. */
+static void
+test_drain_waits_for_room_in_the_sink(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	world_fetched(w, "a1 a2 b3");
+	world_receipt(w, "b3", OB_FATE_SENT);
+	world_event(w, OB_EVENT_DRAIN);
+	w->accepts = 0;
+	world_receipt(w, "a1", OB_FATE_SENT);
+	world_expect(w, "fetch\nsubmit a1 b3\nreport draining\nsubmit a2\n");
+	w->accepts = 1;
+	world_event(w, OB_EVENT_SINK_FREE);
+	world_expect(w, "submit a2\n");
+	world_receipt(w, "a2", OB_FATE_SENT);
+	world_expect(w, "settle 3\n");
+}
+
 /* A reject that nobody has confirmed when the time is up is taken back; what was given up at the sink is not settled
    as anything. */
 static void
@@ -475,6 +514,8 @@ main(void)
 	    STORY(test_drain_puts_away_no_more_than_it_must),
 	    STORY(test_drain_without_room_to_put_away),
 	    STORY(test_drain_while_paused),
+	    STORY(test_drain_sends_nothing_that_it_puts_away),
+	    STORY(test_drain_waits_for_room_in_the_sink),
 	    STORY(test_abandon),
 	    STORY(test_abandon_takes_back_what_is_undecided),
 	    STORY(test_a_fetch_without_room_for_parked_rows_does_not_wait),

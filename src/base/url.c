@@ -268,10 +268,24 @@ redact_query(struct ob_buf *out, const char *text)
 	return done;
 }
 
+/* The '@' behind a user without a password in a URL for HTTP, where the user is the secret then; or NULL. */
+static const char *
+lone_user_end(const char *text, const char *start)
+{
+	size_t size = strcspn(start, "/?#");
+	const char *at = memrchr(start, '@', size), *colon;
+
+	if (at == NULL || strncasecmp(text, "http", 4) != 0)
+		return NULL;
+	colon = memchr(start, ':', (size_t)(at - start));
+	/* With another '@' behind it the password may have begun with this one. */
+	return colon == NULL || (colon + 1 == at && strchr(at + 1, '@') == NULL) ? at : NULL;
+}
+
 bool
 ob_url_redact(struct ob_buf *out, const char *text)
 {
-	const char *start = strstr(text, "://"), *at, *colon;
+	const char *start = strstr(text, "://"), *at, *colon, *user_end;
 	size_t size;
 	bool done;
 
@@ -280,7 +294,12 @@ ob_url_redact(struct ob_buf *out, const char *text)
 	start += 3;
 	/* The last '@' even behind a '/' or '?': a password that was not encoded may hold these. */
 	at = strrchr(start, '@');
-	if (at != NULL && memchr(start, ':', (size_t)(at - start)) != NULL) {
+	user_end = lone_user_end(text, start);
+	if (user_end != NULL) {
+		done = redact_text(out, text, (size_t)(start - text)) &&
+		       ob_buf_append_text(out, "***");
+		text = user_end;
+	} else if (at != NULL && memchr(start, ':', (size_t)(at - start)) != NULL) {
 		colon = memchr(start, ':', (size_t)(at - start));
 		/* A ':' that only stands before a port, with the '@' in the path, hides that path:
 		 * so be it. */

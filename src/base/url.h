@@ -58,10 +58,9 @@ const char *ob_url_query(const struct ob_url *url, const char *name);
 void ob_url_free(struct ob_url *url);
 
 /*
- * Appends the URL, or what was meant to be one, without its secrets: the password, and values in
- * the query whose names speak of a password, secret, token, key or signature, become "***"; control
- * characters become
- * '?'. When in doubt it hides more. False as an append to the buffer.
+ * Appends the URL, or what was meant to be one, without its secrets: the password, the user of a URL for HTTP that has no
+ * password, and values in the query whose names speak of a password, secret, token, key or signature, become "***";
+ * control characters become '?'. When in doubt it hides more. False as an append to the buffer.
  */
 bool ob_url_redact(struct ob_buf *out, const char *text);
 

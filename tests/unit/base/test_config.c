@@ -253,6 +253,11 @@ urls_are_shown_without_their_secrets(void **state)
 	    {"http://h:80/x?mail=a@b&password=hush", "http://h:***@b&password=***"},
 	    {"http://h/x?p%61ss=hush", "http://h/x?p%61ss=***"},
 	    {"https://h.example:8443/in", "https://h.example:8443/in"},
+	    {"https://hush@h.example/in", "https://***@h.example/in"},
+	    {"HTTPS://hush:@h.example", "HTTPS://***@h.example"},
+	    {"http://app:@hu/sh@h.example", "http://app:***@h.example"},
+	    {"https://h.example/@in?token=hush", "https://h.example/@in?token=***"},
+	    {"postgresql://app@db1/shop", "postgresql://app@db1/shop"},
 	    {"sqlite:/srv/shop.db", "sqlite:/srv/shop.db"},
 	    {"null:\n\x1b", "null:??"},
 	};

@@ -324,6 +324,33 @@ a_second_replay_takes_the_first_one_in(void **state)
 	}
 }
 
+/* However often it is tried, a settle of before says nothing about the replay that was asked for meanwhile. */
+static void
+a_settle_in_flight_does_not_end_a_replay(void **state)
+{
+	struct world *world = *state;
+	struct ob_settle settle = {.through = 6};
+	struct ob_batch *batch;
+	uint64_t count;
+
+	world_subscribe(world, "s", "*");
+	world_open(world, 1);
+	world_acquire(world, 0, "s");
+	world_append_many(world, 3, "orders", "k");
+	world_fetch(world, 0);
+	world_settle(world, 0, 3);
+	expect_ok(world, world_change(world, 1, OB_CHANGE_REPLAY, "s", 0, &count));
+	assert_true(world_acquire(world, 0, "s")->goes_on);
+	assert_int_equal(world_fetch_some(world, 0)->count, 3);
+	expect_ok(world, world_change(world, 1, OB_CHANGE_REPLAY, "s", 0, &count));
+	for (unsigned tries = 0; tries < 3; tries++)
+		(void)world->kind->ops->settle(world->at[0].store, &settle, &world->error);
+	expect_ok(world, world->kind->ops->release(world->at[0].store, &world->error));
+	world_acquire(world, 1, "s");
+	batch = world_fetch_some(world, 1);
+	assert_string_equal(world_ids(batch), "m1 m2 m3");
+}
+
 /* ---- trimming ---- */
 
 static uint64_t
@@ -492,6 +519,7 @@ const struct store_test store_people_tests[] = {
      a_replay_ends_at_the_checkpoint_and_the_log_goes_on},
     {"a replay may begin at an id or a time", a_replay_may_begin_at_an_id_or_a_time},
     {"a second replay takes the first one in", a_second_replay_takes_the_first_one_in},
+    {"a settle in flight does not end a replay", a_settle_in_flight_does_not_end_a_replay},
     {"only what all have passed is trimmed", only_what_all_have_passed_is_trimmed},
     {"a retention keeps what is young", a_retention_keeps_what_is_young},
     {"copies outlive the log", copies_outlive_the_log},

@@ -207,8 +207,7 @@ is_idle(const struct ob_engine *engine)
 
 	return engine->session.hold == HOLD_HELD && engine->fetching.was_empty &&
 	       window->first == window->next && ob_window_handed(window) == 0 &&
-	       !engine->settling.under_way && engine->settling.passed_due_ms == OB_NEVER &&
-	       engine->parked.due_ms > engine->now_ms;
+	       !engine->settling.under_way && engine->parked.due_ms > engine->now_ms;
 }
 
 void

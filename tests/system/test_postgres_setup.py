@@ -4,6 +4,7 @@
 usage: scripts/with-server postgres -- test_postgres_setup.py [NAME...]     environment: OUTBOX_BUILD
 """
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -104,6 +105,27 @@ def a_password_in_the_url_is_not_shown():
             check("postgres:***@" in it.out + it.err and "hush" not in it.out + it.err, it.out + it.err)
 
 
+def a_subscription_from_now_or_from_the_beginning():
+    """A new one begins where it is told; of one that is there it changes nothing. What was rolled back costs no second of waiting."""
+    with PostgresShop() as shop, shop.connect() as ask, shop.connect() as other:
+        def sent(name, *words):
+            said = outbox("relay", shop.url, "--to", "null:", "--until-idle", "--subscription", name, *words).err
+            return int(re.search(r"(\d+) sent", said)[1])
+        other("BEGIN")
+        other("SELECT outbox.publish('t', 'in progress')")
+        ask("SELECT outbox.publish('t', 'before')")
+        check(sent("late", "--from-now") == 0, "what was there before")
+        ask("SELECT outbox.publish('t', 'behind')")
+        other("COMMIT")
+        check(sent("late", "--from-now") == 2, "what is committed from now on")
+        check(sent("early") == 3, "all of it")
+        check(sent("early", "--from-now") == 0 and sent("late") == 0, "they are where they were")
+        ask("SELECT nextval('outbox.message_seq_seq') FROM generate_series(1, 200000)")
+        began = time.monotonic()
+        check(sent("late") == 0, "there is nothing")
+        check(time.monotonic() - began < 0.9, "it waited to tell what it has read past")
+
+
 CASES = [
     ("several at once make one outbox", several_at_once),
     ("nobody queues behind a migration that waits", nobody_queues_behind_it),
@@ -111,6 +133,7 @@ CASES = [
     ("printed without a database", printed_for_a_database_that_is_not_there),
     ("one role is enough", one_role_is_enough),
     ("a password in the URL is not shown", a_password_in_the_url_is_not_shown),
+    ("a subscription from now or from the beginning", a_subscription_from_now_or_from_the_beginning),
 ]
 
 if __name__ == "__main__":

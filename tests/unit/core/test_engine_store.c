@@ -139,6 +139,23 @@ test_changed_remembers_what_was_passed(void **state)
 	world_expect(w, "settle 0\nfetch\n");
 }
 
+/* It makes nobody wait who ends when all is settled: a drain tells it. */
+static void
+test_drain_tells_what_was_passed(void **state)
+{
+	struct world *w = begin();
+
+	(void)state;
+	w->passed = true;
+	world_fetched(w, "");
+	world_expect(w, "fetch\n");
+	assert_true(world_stats(w).idle);
+	world_event(w, OB_EVENT_DRAIN);
+	world_expect(w, "settle 0\nreport draining\n");
+	world_settled(w, OB_OK);
+	world_expect(w, "drained\nreport drained\n");
+}
+
 static void
 test_drain_waits_for_the_verdict(void **state)
 {
@@ -506,6 +523,7 @@ main(void)
 	    STORY(test_changed_keeps_the_window),
 	    STORY(test_changed_remembers_what_was_sent),
 	    STORY(test_changed_remembers_what_was_passed),
+	    STORY(test_drain_tells_what_was_passed),
 	    STORY(test_drain_waits_for_the_verdict),
 	    STORY(test_lease_runs_out),
 	    STORY(test_standby_asks_in_time),

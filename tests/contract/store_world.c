@@ -6,7 +6,8 @@
 
 #include "options.h"
 
-#define TEXT_MAX 65536
+#define TEXT_MAX    65536
+#define FETCHES_MAX 20
 
 /* ---- the host ---- */
 
@@ -307,8 +308,14 @@ world_fetch_as(struct world *world, unsigned i, const struct ob_fetch *fetch)
 {
 	struct world_instance *at = &world->at[i];
 
-	ob_batch_reset(at->batch);
-	expect_ok(world, world->kind->ops->fetch(at->store, fetch, at->batch, &world->error));
+	/* A fetch of a slow store may end before it has found what there is, and says so. */
+	for (unsigned tries = 0; tries < FETCHES_MAX; tries++) {
+		ob_batch_reset(at->batch);
+		expect_ok(world,
+			  world->kind->ops->fetch(at->store, fetch, at->batch, &world->error));
+		if (at->batch->count > 0 || !at->batch->more)
+			break;
+	}
 	return at->batch;
 }
 

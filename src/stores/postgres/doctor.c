@@ -347,7 +347,15 @@ examine_subscription(void *context, const struct ob_subscription_stats *stats)
 		snprintf(mend, sizeof(mend), "outbox resume %s %s", e->store->name, stats->name);
 		find(e, OB_FINDING_NOTE, "paused", mend, "subscription %s is paused", stats->name);
 	}
-	examine_owners(e, stats);
+	if (!stats->held && *stats->state != '\0') {
+		snprintf(mend, sizeof(mend), "outbox adopt %s --subscription %s --from-checkpoint",
+			 e->store->name, stats->name);
+		find(e, OB_FINDING_FAIL, stats->code, mend,
+		     "the relay of subscription %s refuses this database: %s", stats->name,
+		     stats->text);
+	} else {
+		examine_owners(e, stats);
+	}
 	if (stats->dead_rows > 0) {
 		snprintf(mend, sizeof(mend), "outbox dead list %s", e->store->name);
 		find(e, OB_FINDING_WARN, "dead_messages", mend,

@@ -23,6 +23,7 @@ struct stats_read {
 	struct ob_subscription_stats stats;
 	struct ob_shard_stats shards[OB_SHARDS_MAX];
 	uint32_t count;
+	bool foreign; /* what its checkpoints say is of another database */
 };
 
 enum {
@@ -55,6 +56,7 @@ enum {
 	STAT_SHARDS_NEXT,
 	STAT_ENDED,
 	STAT_MEMBERS,
+	STAT_IS_HERE,
 };
 
 static int
@@ -72,11 +74,14 @@ list_ask(struct postgres_store *store, const char *subscription, struct postgres
 	    " (extract(epoch FROM clock_timestamp() - l.state_since) * 1000)::bigint,"
 	    " c.s1::text, c.q1, c.s2::text, c.at, c.replay_s1::text, c.replay_s2::text, c.replay_at,"
 	    " c.replay_end, c.replay_high, p.dead, p.parked, p.scheduled, p.keys, c.shard, s.shards,"
-	    " s.shards_next, c.s1::text = s.common::text AND c.s2 IS NULL AND c.replay_s1 IS NULL, p.members");
+	    " s.shards_next, c.s1::text = s.common::text AND c.s2 IS NULL AND c.replay_s1 IS NULL, p.members,"
+	    " c.system_identifier = i.system_identifier AND c.database_oid ="
+	    " (SELECT oid FROM pg_database WHERE datname = current_database())");
 	ob_postgres_sql(
 	    store,
 	    " FROM %s.subscription AS s JOIN %s.checkpoint AS c ON c.subscription = s.name"
-	    " JOIN %s.lease AS l ON l.subscription = s.name AND l.shard = c.shard LEFT JOIN LATERAL"
+	    " JOIN %s.lease AS l ON l.subscription = s.name AND l.shard = c.shard"
+	    " CROSS JOIN pg_control_system() AS i LEFT JOIN LATERAL"
 	    " (SELECT count(*) FILTER (WHERE NOT scheduled) AS parked,"
 	    " count(*) FILTER (WHERE scheduled) AS scheduled,"
 	    " count(DISTINCT lane) FILTER (WHERE NOT scheduled AND lane <> 0) AS keys,"
@@ -112,6 +117,7 @@ static void
 first_read(struct stats_read *read)
 {
 	read->count = 0;
+	read->foreign = false;
 	read->stats = (struct ob_subscription_stats){
 	    .name = text_of(read, STAT_NAME),
 	    .topics = text_of(read, STAT_TOPICS),
@@ -131,8 +137,10 @@ shard_read(struct stats_read *read)
 {
 	int64_t left_ms = number_of(read, STAT_LEFT_MS), since_ms = number_of(read, STAT_SINCE_MS);
 	struct ob_shard_stats *shard = &read->shards[read->count++];
-	bool held = left_ms > 0;
+	bool is_here = ob_postgres_bool(read->list, read->row, STAT_IS_HERE);
+	bool held = left_ms > 0 && is_here; /* the lease was copied, too */
 
+	read->foreign = read->foreign || !is_here;
 	*shard = (struct ob_shard_stats){
 	    .held = held,
 	    .owner = held ? text_of(read, STAT_OWNER) : "",
@@ -285,6 +293,11 @@ stats_end(struct stats_read *read)
 
 	ob_shard_stats_show(stats, read->shards, read->count);
 	stats->blocked_by = "";
+	if (read->foreign) {
+		stats->state = "store_failed";
+		stats->code = ob_code_name(OB_FOREIGN);
+		stats->text = "the outbox was copied into this database from another one";
+	}
 	if (stats->paused && stats->pending_max > 0)
 		stats->blocked_by = "paused by a person: outbox resume";
 	else if (!stats->held && stats->pending_max > 0)

@@ -133,6 +133,22 @@ def silence():
         return finish(it, relay, 3)
 
 
+def vanished_within():
+    """A relay's machine goes away between two messages of a transaction, and nobody closes anything: what it has locked is free again soon."""
+    with flowing() as it, Proxy(it.database.server.port) as proxy:
+        first = it.relay("--sink-option", "source=/first", url=through(proxy, it))
+        arrives_since(it)
+        it.recipient.decide = lambda message_id, key, number: 422 if number % 5 == 0 else 200
+        proxy.fault(TO_SERVER, "hole", match=b"SET LOCAL enable_hashjoin").wait(20)  # how the second message of a settle begins
+        first.send(signal.SIGSTOP)
+        began = time.monotonic()
+        second = it.relay("--sink-option", "source=/second")
+        wait_for(lambda: it.recipient.accepted()[-1].source == "/second", 12, "the second relay to take over")
+        took = time.monotonic() - began
+        first.kill()
+        return f"{finish(it, second, 1)}, taken over after {took:.1f} s"
+
+
 def slow_line():
     """A long way to the server: slower, and nothing else."""
     with flowing(pause_s=0.02) as it, Proxy(it.database.server.port) as proxy:
@@ -374,6 +390,7 @@ CASES = [
     *((f"COMMIT's answer is lost, {how}", commit_unknown, how) for how in ("reset", "close", "hole")),
     *((f"cut after any byte {way}", cut_anywhere, way, seed) for seed, way in enumerate((TO_SERVER, TO_CLIENT))),
     ("silence", silence),
+    ("a machine that vanishes within a transaction", vanished_within),
     ("a slow line", slow_line),
     ("failover, synchronous", synchronous_failover),
     *((f"failover, asynchronous, seed {seed}", asynchronous_failover, seed) for seed in range(10 if LONG else 1)),

@@ -47,6 +47,8 @@
 #define POSTGRES_ANSWERS_MAX 16
 /* How long a transaction of ours waits for a lock: it stands in a queue, and the application's behind it. */
 #define POSTGRES_LOCK_TIMEOUT_MS 2000
+/* How long the server keeps our locks when we say nothing within a transaction: our machine may be gone, and nobody told it. */
+#define POSTGRES_IDLE_TIMEOUT_MS 5000
 #define POSTGRES_HOLDER_SIZE     33 /* 128 random bits in hex, and a NUL */
 #define POSTGRES_CTID_SIZE       32
 /* How many parked rows may be handed out at once. */

@@ -335,8 +335,9 @@ ob_postgres_write_append(struct postgres_store *store)
 	    store,
 	    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 	    "SET LOCAL synchronous_commit = on;SET LOCAL lock_timeout = %d;"
+	    "SET LOCAL idle_in_transaction_session_timeout = %d;"
 	    "SET LOCAL statement_timeout = %lld;SET LOCAL search_path = pg_catalog, pg_temp;",
-	    POSTGRES_LOCK_TIMEOUT_MS, (long long)timeout_ms(store));
+	    POSTGRES_LOCK_TIMEOUT_MS, POSTGRES_IDLE_TIMEOUT_MS, (long long)timeout_ms(store));
 }
 
 void

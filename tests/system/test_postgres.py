@@ -322,6 +322,19 @@ def killed_backends():
         return finish(it, relay, 20)
 
 
+def broken_connection():
+    """Nobody else can have the lease's name, so the relay need not wait until its own lease runs out."""
+    with flowing() as it:
+        relay = it.relay("--lease", "60s")
+        arrives_since(it)
+        with it.database.server.connect(it.database.name) as ask:
+            for _ in range(5):
+                wait_for(lambda: ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND"
+                                     " application_name LIKE 'outbox%'", it.database.name), 20, "the relay's connection")
+                arrives_since(it)
+        return finish(it, relay, 5)
+
+
 def drift(away, write, back):
     """What the relay reads is altered under it: it says so and looks again, without haste, until that is undone. `write` is how an
     application that knows of it writes meanwhile: where there is nothing new, there is nothing to be read."""
@@ -401,6 +414,7 @@ CASES = [
     ("a locked lease", locked, "SELECT * FROM outbox.lease FOR UPDATE"),
     ("a locked log", locked, "LOCK TABLE outbox.message IN ACCESS EXCLUSIVE MODE"),
     ("an administrator ends connections", killed_backends),
+    ("a broken connection costs no lease", broken_connection),
     ("a schema that is moved away", drift, "ALTER SCHEMA outbox RENAME TO elsewhere",
      "INSERT INTO elsewhere.message (id, topic, partition_key, payload) VALUES ($1, 'orders', 'late', $2)", "ALTER SCHEMA elsewhere RENAME TO outbox"),
     ("a column that is renamed", drift, "ALTER TABLE outbox.message RENAME payload TO body",

@@ -389,12 +389,19 @@ lease_take(struct postgres_store *store, const struct ob_lease_request *request,
 	return code;
 }
 
+/* After a doubt it may be ours still: nobody else knows its name. */
+static bool
+lease_is_ours(const struct postgres_store *store, const struct lease_row *row)
+{
+	return row->holder[0] != '\0' && strcmp(row->holder, store->lease.holder) == 0;
+}
+
 /* It is still ours, and nobody but us has written into checkpoint and opening but for the epoch. */
 static bool
 lease_goes_on(const struct postgres_store *store, const struct ob_lease_request *request,
 	      const struct lease_row *row)
 {
-	return store->acquired && strcmp(row->holder, store->lease.holder) == 0 &&
+	return store->acquired && lease_is_ours(store, row) &&
 	       strcmp(store->subscription, request->subscription) == 0 &&
 	       store->shard == request->shard && row->beat == store->lease.beat &&
 	       strcmp(row->opened, store->lease.opened) == 0;
@@ -415,7 +422,11 @@ lease_acquire(struct postgres_store *store, const struct ob_lease_request *reque
 	}
 	if (code == OB_OK && row.result != NULL) {
 		acquired->goes_on = lease_goes_on(store, request, &row);
-		acquired->retry_in_ms = acquired->goes_on ? 0 : lease_left_ms(store, &row);
+		/* Shards that are to be made anew are given to nobody, and made once no lease is live. */
+		acquired->retry_in_ms =
+		    acquired->goes_on || (lease_is_ours(store, &row) && !row.ending)
+			? 0
+			: lease_left_ms(store, &row);
 		*ending = row.ending && !acquired->goes_on && acquired->retry_in_ms == 0;
 		if (acquired->retry_in_ms > 0)
 			ob_text_copy(acquired->owner, sizeof(acquired->owner), row.owner);

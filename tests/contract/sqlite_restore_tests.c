@@ -277,6 +277,31 @@ a_relay_that_stands_by_knows_what_it_saw(void **state)
 	copies_remove(world);
 }
 
+/* The clock is put forward by more than a lease. Who has seen the owner renew knows that it is alive; who has not, cannot. */
+static void
+a_clock_that_is_set_frees_no_lease_that_is_renewed(void **state)
+{
+	struct world *world = *state;
+	sqlite3 *db = sqlite_test_connect(world);
+
+	world_subscribe(world, "s", "*");
+	world_open(world, 1);
+	world_acquire(world, 0, "s");
+	assert_false(world_try_acquire(world, 1, "s", 60000)->held);
+	sqlite_test_run(db, "UPDATE outbox_lease SET expires_at = 0");
+	assert_false(world_try_acquire(world, 1, "s", 60000)->held);
+	expect_ok(world, world->kind->ops->renew(world->at[0].store, NULL, &world->error));
+	sqlite_test_run(db, "UPDATE outbox_lease SET expires_at = 0");
+	assert_false(world_try_acquire(world, 1, "s", 60000)->held);
+	assert_true(world->at[1].acquired.retry_in_ms > 50000);
+	world_fetch(world, 0);
+	/* Nobody who has not renewed for a whole lease is alive, however far the clock was put back. */
+	sqlite_test_run(db, "UPDATE outbox_lease SET expires_at = expires_at + 4000000000000000");
+	world_pass_ms(60000);
+	assert_true(world_try_acquire(world, 1, "s", 60000)->held);
+	sqlite3_close(db);
+}
+
 /* The copy is made after the last renewal and settle, so that lease and checkpoint are the same in it. */
 static void
 a_number_that_was_read_is_not_given_to_another_message(void **state)
@@ -497,6 +522,8 @@ const struct store_test sqlite_restore_tests[] = {
      a_copy_over_the_file_is_refused_after_a_reconnect},
     {"a relay that slept knows what it had written", a_relay_that_slept_knows_what_it_had_written},
     {"a relay that stands by knows what it saw", a_relay_that_stands_by_knows_what_it_saw},
+    {"a clock that is set frees no lease that is renewed",
+     a_clock_that_is_set_frees_no_lease_that_is_renewed},
     {"a number that was read is not given to another message",
      a_number_that_was_read_is_not_given_to_another_message},
     {"another outbox in its place is refused", another_outbox_in_its_place_is_refused},

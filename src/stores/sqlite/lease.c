@@ -117,27 +117,35 @@ lease_read(struct sqlite_store *store, const char *name, struct lease_row *row,
 }
 
 /*
- * How long the present holder may still keep it; 0: it is free. The database's clock decides, but a
- * clock that was set back must not make a dead owner's lease last for ever: nobody who has not renewed for
- * as long as the whole lease, by our own clock, is alive.
+ * How long the present holder may still keep it; 0: it is free. The database's clock says so once, when a renewal is
+ * first seen, and from then on our own counts: a clock that is set, or a machine that slept, neither frees the lease of an
+ * owner that is alive nor makes a dead one's last for ever. A renewal that was not there at our last look is no older than
+ * that look, whatever the clock says.
  */
 static int64_t
 lease_left_ms(struct sqlite_store *store, const struct lease_row *row)
 {
 	const struct ob_host *host = store->base.host;
-	int64_t left = row->expires_at - row->now_ms, now_us = host->monotonic_us(host->context);
+	int64_t now_us = host->monotonic_us(host->context), left = row->expires_at - row->now_ms;
+	bool is_known = strcmp(store->waited_holder, row->said.holder) == 0;
 
-	if (row->said.holder[0] == '\0' || left <= 0)
+	if (row->said.holder[0] == '\0')
 		return 0;
-	if (strcmp(store->waited_holder, row->said.holder) != 0 ||
-	    store->waited_beat != row->said.beat) {
+	if (!is_known || store->waited_beat != row->said.beat) {
+		int64_t least =
+		    is_known ? row->lease_ms - (now_us - store->waited_looked_us) / 1000 : 0;
+
+		if (left < least)
+			left = least;
+		if (left > row->lease_ms)
+			left = row->lease_ms;
 		memcpy(store->waited_holder, row->said.holder, sizeof(store->waited_holder));
 		store->waited_beat = row->said.beat;
-		store->waited_since_us = now_us;
+		store->waited_until_us = now_us + left * 1000;
 	}
-	if (now_us - store->waited_since_us >= row->lease_ms * 1000)
-		return 0;
-	return left < row->lease_ms ? left : row->lease_ms;
+	store->waited_looked_us = now_us;
+	left = (store->waited_until_us - now_us + 999) / 1000;
+	return left > 0 ? left : 0;
 }
 
 static int

@@ -135,10 +135,11 @@ struct sqlite_store {
 	struct ob_map handed; /* parked positions that await their outcome */
 	bool matched;         /* what the last outbox_match() of a row said */
 
-	/* Whose lease we wait for: a clock set back must not make it last for ever. */
+	/* Whose lease we wait for, and until when by our own clock. */
 	char waited_holder[SQLITE_STORE_HOLDER_SIZE];
 	int64_t waited_beat;
-	int64_t waited_since_us;
+	int64_t waited_looked_us;
+	int64_t waited_until_us;
 
 	int64_t durable_position; /* rows up to here are known to be on the disk */
 	uint64_t durable_salt;    /* of the -wal when the main file was last made durable */

@@ -261,6 +261,32 @@ renew(struct http_sink *http)
 	host->log(host->context, OB_LOG_ERROR, error.text);
 }
 
+/*
+ * A connection that requests share outlives the failure of one, also where the connection itself is broken: the network
+ * has forgotten it, or one of its two ends is confused. All that comes later would go to it again, for a quarter of an hour
+ * until the system gives it up. So connections are made anew when a request fails that was the only one under
+ * way, as a probe is, or as many in a row as there can be at once.
+ */
+void
+http_connection_doubt(struct http_sink *http, const struct http_request *request, CURLcode result)
+{
+	long made = 0;
+
+	if (!http->shares_connections)
+		return;
+	curl_easy_getinfo(request->easy, CURLINFO_NUM_CONNECTS, &made);
+	/* An answer that we cut came over it all the same. */
+	if (result == CURLE_OK || request->is_cut)
+		http->failed_on_shared = 0;
+	else if (made == 0)
+		http->failed_on_shared++;
+	if (http->failed_on_shared == 0 ||
+	    (!ob_list_is_empty(&http->active) && http->failed_on_shared < http->connections))
+		return;
+	http->failed_on_shared = 0;
+	http->must_renew = true;
+}
+
 static void
 http_submit(struct ob_sink *sink, const struct ob_delivery *deliveries, size_t count,
 	    size_t *accepted)

@@ -138,6 +138,8 @@ struct http_sink {
 	size_t file_count;
 	int64_t files_checked_us;
 	bool must_reload, must_renew; /* files changed; connections must be made anew */
+	bool shares_connections;      /* HTTP/2 carries several requests on one */
+	size_t failed_on_shared; /* requests, one after the other, on connections that were there */
 	struct http_loop loop;
 	struct http_request *requests;
 	struct http_item *items;
@@ -172,6 +174,11 @@ void http_loop_close(struct http_loop *loop);
 /* Waits at most so long for sockets and timers, and lets libcurl work on them. */
 void http_loop_run(struct http_sink *http, int timeout_ms);
 void http_loop_setup_easy(struct http_sink *http, CURL *easy);
+
+/* http.c */
+/* A request has ended, and is no more among the active: decides whether the connections must be made anew. */
+void http_connection_doubt(struct http_sink *http, const struct http_request *request,
+			   CURLcode result);
 
 /* request.c */
 int http_request_open(struct http_sink *http, struct http_request *request, struct ob_error *error);

@@ -238,6 +238,7 @@ request_finish(struct http_request *request, CURLcode result)
 				request->items[i].lane->sending--;
 	}
 	request_release(request);
+	http_connection_doubt(http, request, result);
 }
 
 void

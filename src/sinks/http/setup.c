@@ -324,6 +324,15 @@ setup_limits(const struct http_options *options, CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 4096L);
 }
 
+/* libcurl 7.88 breaks a plain connection that speaks HTTP/2 when it is used again; 8.0.0 was mended. */
+static bool
+breaks_plain_http2(void)
+{
+	unsigned number = curl_version_info(CURLVERSION_NOW)->version_num;
+
+	return number >= 0x075800 && number < 0x080000;
+}
+
 void
 http_setup_easy(struct http_sink *http, CURL *easy)
 {
@@ -358,7 +367,12 @@ http_setup_easy(struct http_sink *http, CURL *easy)
 		version = CURL_HTTP_VERSION_2TLS;
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
 	/* Share a connection that can carry several requests, rather than open one for each. */
-	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, version != CURL_HTTP_VERSION_1_1 ? 1L : 0L);
+	http->shares_connections = version != CURL_HTTP_VERSION_1_1;
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, http->shares_connections ? 1L : 0L);
+	if (version == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE && breaks_plain_http2()) {
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	}
 	setup_tls(options, easy);
 	setup_limits(options, easy);
 }

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 from misbehave import DIRECTORY, Driver, Server, case, is_it, program, run_cases, sends, until
@@ -160,14 +161,14 @@ def a_new_authority_is_read_without_a_restart():
     server.close()
 
 
-def http2_server():
+def http2_server(*options):
     """nghttpd, over TLS or plain, on a free port; None if it is not there."""
     program_path = shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin")
     if program_path is None:
         return None, 0
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    child = subprocess.Popen([program_path, "-a", "127.0.0.1", "-d", DIRECTORY.name, str(port), path("good.key"),
+    child = subprocess.Popen([program_path, *options, "-a", "127.0.0.1", "-d", DIRECTORY.name, str(port), path("good.key"),
                               path("good.pem")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def is_up():
@@ -205,6 +206,84 @@ def http2_is_used_where_it_is_offered():
         child.wait()
         assert driver.one(id="m2").fate in ("down", "unknown")
         driver.close()
+    finally:
+        child.kill()
+        child.wait()
+    return None
+
+
+class Line:
+    """Passes connections on to a port; `cut()` lets what is connected come to nothing, without a word to either end."""
+
+    def __init__(self, port):
+        self.to, self.age = port, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            far = socket.create_connection(("127.0.0.1", self.to))
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self.copy, args=(source, sink, self.age), daemon=True).start()
+
+    def copy(self, source, sink, age):
+        try:
+            while data := source.recv(65536):
+                if age == self.age:
+                    sink.sendall(data)
+            if age == self.age:
+                sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def cut(self):
+        self.age += 1
+
+
+@case
+def a_shared_connection_that_went_dead_is_left():
+    child, port = http2_server()
+    if child is None:
+        return "nghttpd (package nghttp2-server) is not installed"
+    try:
+        with open(path("hook"), "w", encoding="ascii") as out:
+            out.write("ok")
+        line = Line(port)
+        driver = Driver(program(), f"https://127.0.0.1:{line.port}/hook", OURS, "request-timeout=500ms", "connections=4")
+        is_it(driver.one(), "sent", "-")
+        line.cut()
+        assert driver.one(id="m2").fate in ("down", "unknown")
+        is_it(driver.one(id="m3"), "sent", "-")
+        # Where others are always under way: as many failures as there can be at once.
+        line.cut()
+        for i in range(16):
+            driver.send(id=f"n{i}", key=f"k{i}")
+        fates = [r.fate for r in driver.wait()]
+        assert fates.count("sent") >= 8, fates
+        driver.close()
+    finally:
+        child.kill()
+        child.wait()
+    return None
+
+
+@case
+def http2_over_plain_http_where_it_is_asked_for():
+    child, port = http2_server("--no-tls")
+    if child is None:
+        return "nghttpd (package nghttp2-server) is not installed"
+    try:
+        with open(path("hook"), "w", encoding="ascii") as out:
+            out.write("ok")
+        driver = Driver(program(), f"http://127.0.0.1:{port}/hook", "http2=always")
+        is_it(driver.one(), "sent", "-")
+        for i in range(50):
+            driver.send(id=f"m{i}", key=f"k{i}")
+        receipts = driver.wait()
+        driver.close()
+        assert [r.fate for r in receipts[-50:]] == ["sent"] * 50, [r for r in receipts if r.fate != "sent"][:3]
     finally:
         child.kill()
         child.wait()

@@ -72,8 +72,7 @@ find(const struct ob_engine *engine)
 	if (session->hold == HOLD_CHANGING && session->cancelled)
 		return (struct finding){
 		    OB_STATE_STORE_FAILED, "lease_over",
-		    "the lease ran out and is not renewed yet, perhaps because the "
-		    "database is locked: nothing is sent"};
+		    "nothing is sent: the lease ran out, perhaps because the database is locked"};
 	if (engine->settling.under_way && engine->settling.busy_count > BUSY_SHOWN)
 		return (struct finding){OB_STATE_STORE_FAILED, ob_code_name(OB_BUSY),
 					"the settle is refused as busy again and again"};

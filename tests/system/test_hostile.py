@@ -60,6 +60,7 @@ def lock_beyond_the_lease():
         holder = sqlite3.connect(it.database.path, timeout=20, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         wait_for(lambda: "lease_over" in relay.log() or "busy" in relay.log(), 6, "the relay to say that it is held up")
+        check("lease_over" not in relay.log() or "nothing is sent" in relay.log(), "it does not say that nothing is sent")
         holder.execute("INSERT INTO outbox_message (id, topic, payload) VALUES ('late', 'orders', ?)",
                        (json.dumps({"key": "", "number": 99}),))
         holder.execute("COMMIT")

@@ -39,5 +39,7 @@ main(int argc, char **argv)
 	take_place(STDOUT_FILENO, O_RDONLY);
 	take_place(STDERR_FILENO, O_RDONLY);
 	(void)sigaction(SIGBUS, &bus_error, NULL);
+	/* A limit on the size of files (ulimit -f) is told by the write that fails. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	return ob_cli_main(argc, argv);
 }

@@ -113,6 +113,25 @@ def file_sink_spares_databases():
         check("SQLite database" in relay.log(), relay.log())
 
 
+def without_descriptors():
+    """A process that may open too few files says so, whatever SQLite makes of it."""
+    with world(build=BUILD) as it:
+        for limit in (6, 8):
+            relay = it.relay("--until-idle", sink="null:", within=("prlimit", f"--nofile={limit}"))
+            check(relay.wait(10) in (1, 4), relay.log())
+            check("Too many open files" in relay.log(), f"{limit} descriptors: {relay.log()}")
+
+
+def files_that_may_not_grow():
+    """A limit on the size of files is told like any other failure, not by the end of the program."""
+    with world(build=BUILD) as it:
+        fill(it, 50)
+        relay = it.relay("--until-idle", sink="null:", within=("prlimit", "--fsize=10240"))
+        check(relay.wait(15) in (1, 4, 75), f"{relay.process.poll()}: {relay.log()}")
+        check("File too large" in relay.log(), relay.log())
+        check(it.relay("--until-idle", sink="null:").wait(10) == 0, "without the limit")
+
+
 CASES = [
     ("until idle past a quota that was full", until_idle_past_a_full_quota),
     ("until idle with all that there is parked", until_idle_with_all_parked),
@@ -121,6 +140,8 @@ CASES = [
     ("status names the list that is full of scheduled ones", scheduled_full),
     ("wrong options in their own words", options_speak_of_options),
     ("a database is no file to print into", file_sink_spares_databases),
+    ("too few descriptors", without_descriptors),
+    ("files that may not grow", files_that_may_not_grow),
 ]
 
 if __name__ == "__main__":

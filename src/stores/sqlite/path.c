@@ -205,9 +205,13 @@ int
 ob_sqlite_path_explain(const struct sqlite_store *store, int rc, enum ob_code code,
 		       const char *what, struct ob_error *error)
 {
+	int number = store->db == NULL ? 0 : sqlite3_system_errno(store->db);
 	char subject[OB_ERROR_TEXT_MAX];
 
 	snprintf(subject, sizeof(subject), "%s: %s", store->name, what);
+	if (number == EMFILE || number == ENFILE || number == EFBIG)
+		return ob_error_set(error, code, "%s: %s: see ulimit -%c", subject,
+				    strerror(number), number == EFBIG ? 'f' : 'n');
 	switch (rc & 0xff) {
 	case SQLITE_CANTOPEN:
 	case SQLITE_READONLY:

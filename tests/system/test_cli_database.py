@@ -34,6 +34,21 @@ def a_directory_is_no_database(shop):
 
 
 @case
+def a_device_and_a_pipe_are_no_databases(shop):
+    os.mkfifo(shop.file("pipe"))
+    for path in ("/dev/null", "/dev/full", shop.file("pipe")):
+        refused(3, "not a regular file", "status", f"sqlite:{path}")
+        refused(3, "not a regular file", "init", f"sqlite:{path}")
+
+
+@case
+def a_scheme_may_be_written_in_capitals(shop):
+    outbox("publish", f"SQLITE:{shop.path}", "--topic", "t")
+    assert shop.count() == 1
+    refused(3, "did you mean", "status", f"SQLITT:{shop.path}")
+
+
+@case
 def a_path_without_a_scheme_is_answered_with_the_url(shop):
     refused(3, f"write sqlite:{shop.path}", "status", str(shop.path))
     refused(3, f"write sqlite:{shop.path}", "relay", str(shop.path), "--to", "null:")

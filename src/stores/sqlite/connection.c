@@ -30,7 +30,7 @@ store_of(struct ob_store *base)
 static const char *
 path_of_url(const char *url)
 {
-	const char *path = ob_text_starts_with(url, "sqlite:") ? url + 7 : url;
+	const char *path = strncasecmp(url, "sqlite:", 7) == 0 ? url + 7 : url;
 
 	return ob_text_starts_with(path, "///") ? path + 2 : path;
 }

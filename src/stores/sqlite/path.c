@@ -158,6 +158,9 @@ ob_sqlite_path_check(const struct sqlite_store *store, bool create, bool *is_new
 	if (S_ISDIR(st.st_mode))
 		return ob_error_set(error, OB_CONFIG,
 				    "%s: this is a directory, not a database file", store->name);
+	if (!S_ISREG(st.st_mode))
+		return ob_error_set(error, OB_CONFIG, "%s: this is not a regular file",
+				    store->name);
 	*is_new = st.st_size == 0 && create;
 	if (access(store->path, R_OK) != 0)
 		return fail_access(store->name, errno, "read the file", store->path, "", error);

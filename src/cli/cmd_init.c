@@ -5,6 +5,8 @@
 #include "output.h"
 #include "text.h"
 
+#define NEXT_SIZE_MAX 16384
+
 struct init_options {
 	struct ob_strings store_options;
 	char *schema;
@@ -45,23 +47,43 @@ is_up_to_date(struct ob_cli *cli, const char *url, const struct ob_strings *opti
 	return rc == OB_OK && !missing;
 }
 
-/* The table that applications write to, by the kind of database. */
+/* What stands before the names of the tables: by the kind of database, and by the last that was given. */
 static void
-next_steps(const char *url, const char *schema, bool was_there)
+prefix_append(struct ob_buf *out, const char *url, const struct ob_strings *store_options)
 {
-	bool has_schemas = ob_text_starts_with(url, "postgres");
+	static const char name[] = "schema=";
+	const char *schema = "outbox";
 
-	(void)printf(was_there ? "The outbox in %s was already there and is up to date.\n"
-			       : "The outbox is in %s.\n",
-		     url);
+	for (size_t i = 0; i < store_options->count; i++)
+		if (ob_text_starts_with(store_options->items[i], name))
+			schema = store_options->items[i] + strlen(name);
+	ob_buf_appendf(out, "%s%s", schema, ob_text_starts_with(url, "postgres") ? "." : "_");
+}
+
+static void
+next_steps(const char *url, const struct ob_strings *store_options, bool was_there)
+{
+	struct ob_buf shown, prefix, options;
+
+	url = ob_database_url_show(&shown, url);
+	ob_buf_init(&prefix, NEXT_SIZE_MAX);
+	ob_buf_init(&options, NEXT_SIZE_MAX);
+	prefix_append(&prefix, url, store_options);
+	ob_database_options_show(&options, store_options);
 	if (was_there)
-		return;
-	(void)printf("\nWrite a message in the transaction of your data, from any language:\n\n"
-		     "  INSERT INTO %s%smessage (topic, partition_key, payload)\n"
-		     "  VALUES ('orders.placed', 'alice', '{\"order\": 1}');\n\n"
-		     "Then deliver what was committed:\n\n"
-		     "  outbox relay %s --to https://shipping.example/orders\n",
-		     schema == NULL ? "outbox" : schema, has_schemas ? "." : "_", url);
+		(void)printf("The outbox in %s was already there and is up to date.\n", url);
+	else
+		(void)printf(
+		    "The outbox is in %s.\n\n"
+		    "Write a message in the transaction of your data, from any language:\n\n"
+		    "  INSERT INTO %smessage (topic, partition_key, payload)\n"
+		    "  VALUES ('orders.placed', 'alice', '{\"order\": 1}');\n\n"
+		    "Then deliver what was committed:\n\n"
+		    "  outbox relay %s --to https://shipping.example/orders%s\n",
+		    url, ob_buf_text(&prefix), url, ob_buf_text(&options));
+	ob_buf_free(&options);
+	ob_buf_free(&prefix);
+	ob_buf_free(&shown);
 }
 
 static int
@@ -70,7 +92,6 @@ init_run(struct ob_cli *cli, struct ob_error *error)
 	const struct init_options *options = cli->options;
 	const char *url = cli->arguments[0];
 	struct ob_strings store_options;
-	struct ob_buf shown;
 	bool was_there;
 	int rc =
 	    ob_database_options(&options->store_options, options->schema, &store_options, error);
@@ -79,11 +100,9 @@ init_run(struct ob_cli *cli, struct ob_error *error)
 		was_there = is_up_to_date(cli, url, &store_options);
 		rc = ob_database_migrate(cli, url, &store_options, true, NULL, NULL, error);
 	}
+	if (rc == OB_OK && !options->quiet)
+		next_steps(url, &store_options, was_there);
 	ob_database_options_free(&store_options);
-	if (rc == OB_OK && !options->quiet) {
-		next_steps(ob_database_url_show(&shown, url), options->schema, was_there);
-		ob_buf_free(&shown);
-	}
 	return rc;
 }
 

@@ -6,6 +6,8 @@
 #include "log.h"
 #include "output.h"
 
+#define MEND_SIZE_MAX 16384
+
 struct status_options {
 	char *subscription;
 	bool json, plain;
@@ -34,6 +36,7 @@ static const struct ob_option status_table[] = {
 struct status {
 	struct ob_cli *cli;
 	const char *url; /* as it may be shown */
+	const struct ob_strings *options;
 	struct ob_json json;
 	bool as_json, as_plain;
 	struct ob_error *error;
@@ -65,18 +68,20 @@ state_color(const struct ob_subscription_stats *it)
 	return OB_COLOR_YELLOW;
 }
 
-/* A command with its words, of which NULL ends the list. */
+/* A command with its words, of which NULL ends the list, and the options of the database that it works on, if any. */
 static void
-command_append(struct ob_buf *mend, const char *const *words)
+command_append(struct ob_buf *mend, const struct ob_strings *options, const char *const *words)
 {
 	ob_buf_append_text(mend, "outbox");
 	for (; *words != NULL; words++) {
 		ob_buf_append_byte(mend, ' ');
 		ob_print_argument(mend, *words);
 	}
+	if (options != NULL)
+		ob_database_options_show(mend, options);
 }
 
-#define MEND(...) command_append(mend, (const char *const[]){__VA_ARGS__, NULL})
+#define MEND(...) command_append(mend, status->options, (const char *const[]){__VA_ARGS__, NULL})
 
 /* Of a relay that runs and says that not everything flows. */
 static void
@@ -96,7 +101,7 @@ advise_running(const struct status *status, const struct ob_subscription_stats *
 	else if (strcmp(word, "store_failed") == 0)
 		MEND("doctor", status->url);
 	else
-		MEND("test-sink", it->sink);
+		command_append(mend, NULL, (const char *const[]){"test-sink", it->sink, NULL});
 }
 
 /* Of a relay that takes no lease here until a person says that this database is meant. */
@@ -360,7 +365,7 @@ subscription_print(void *context, const struct ob_subscription_stats *it)
 	struct ob_buf why, mend;
 
 	ob_buf_init(&why, 4096);
-	ob_buf_init(&mend, 16384);
+	ob_buf_init(&mend, MEND_SIZE_MAX);
 	advise(status, it, &why, &mend);
 	if (status->as_json)
 		json_add(&status->json, it, ob_buf_text(&why), ob_buf_text(&mend));
@@ -371,6 +376,18 @@ subscription_print(void *context, const struct ob_subscription_stats *it)
 	ob_buf_free(&why);
 	ob_buf_free(&mend);
 	status->count++;
+}
+
+static void
+none_print(const struct status *status)
+{
+	struct ob_buf buf, *mend = &buf;
+
+	ob_buf_init(mend, MEND_SIZE_MAX);
+	MEND("relay", status->url, "--to", "SINK", "--subscription", "NAME");
+	(void)printf("There is no subscription yet. The first relay makes it:\n  %s\n",
+		     ob_buf_text(mend));
+	ob_buf_free(mend);
 }
 
 static int
@@ -386,6 +403,7 @@ status_run(struct ob_cli *cli, struct ob_error *error)
 	if (rc != OB_OK)
 		return rc;
 	status.url = ob_database_url_show(&shown, cli->arguments[0]);
+	status.options = &options->store_options;
 	rc = ob_database_open(cli, cli->arguments[0], &options->store_options, OB_DATABASE_READ,
 			      &handle, error);
 	ob_json_begin(&status.json);
@@ -401,9 +419,7 @@ status_run(struct ob_cli *cli, struct ob_error *error)
 	if (rc == OB_OK && options->json)
 		rc = ob_json_print(&status.json, error);
 	else if (rc == OB_OK && status.count == 0 && !options->plain)
-		(void)printf("There is no subscription yet. The first relay makes it:\n"
-			     "  outbox relay %s --to SINK --subscription NAME\n",
-			     status.url);
+		none_print(&status);
 	ob_json_free(&status.json);
 	ob_buf_free(&shown);
 	ob_store_handle_free(&handle);

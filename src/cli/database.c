@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "output.h"
 #include "url.h"
 
 #define URL_SHOWN_MAX 16384
@@ -105,6 +106,15 @@ ob_database_options(const struct ob_strings *given, const char *schema, struct o
 		copied = asprintf(&out->items[out->count++], "schema=%s", schema) >= 0;
 	return out->items != NULL && copied ? OB_OK
 					    : ob_error_set(error, OB_NOMEM, "out of memory");
+}
+
+void
+ob_database_options_show(struct ob_buf *out, const struct ob_strings *options)
+{
+	for (size_t i = 0; i < options->count; i++) {
+		ob_buf_append_text(out, " --store-option ");
+		ob_print_argument(out, options->items[i]);
+	}
 }
 
 void

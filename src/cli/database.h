@@ -42,6 +42,9 @@ int ob_database_options(const struct ob_strings *given, const char *schema, stru
 			struct ob_error *error);
 void ob_database_options_free(struct ob_strings *options);
 
+/* Appends the options to a command that a person may copy. */
+void ob_database_options_show(struct ob_buf *out, const struct ob_strings *options);
+
 #define OB_SCHEMA_OPTION(type_, field_)                                             \
 	{                                                                           \
 		.name = "schema", .type = OB_OPTION_STRING,                         \

@@ -27,6 +27,10 @@ def status_says_what_is_stuck_and_what_frees_it(shop):
     assert state["dead"] == 3 and "outbox dead list" in state["mend"], state
     text = outbox("status", shop.url).out
     assert "3 given up" in text and "outbox dead list" in text
+    state = outbox("status", shop.url, "--store-option", "busy-timeout=7s", "--json").json()["subscriptions"][0]
+    words = shlex.split(state["mend"])
+    assert words[-2:] == ["--store-option", "busy-timeout=7s"], words
+    assert outbox(*words[1:]).out.count("\n") == 3
     refused(1, "there is no subscription", "status", shop.url, "--subscription", "none")
 
 

@@ -5,6 +5,7 @@ usage: scripts/with-server postgres -- test_postgres_setup.py [NAME...]     envi
 """
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -93,6 +94,19 @@ def one_role_is_enough():
         check(found["failures"] == 0, found)
 
 
+def what_it_says_to_do_next_is_of_its_schema():
+    with PostgresShop(None) as shop:
+        for words in (["--schema", "first"], ["--store-option", "schema=second"]):
+            said = outbox("init", shop.url, *words).out
+            schema = words[1].split("=")[-1]
+            insert, relay = re.search(r"^  (INSERT .*?;)$.*^  outbox (relay .*?)$", said, re.DOTALL | re.MULTILINE).groups()
+            with shop.connect() as ask:
+                ask(insert)
+            words = shlex.split(relay)
+            words[words.index("--to") + 1] = "null:"
+            check("1 sent" in outbox(*words, "--until-idle").err, (schema, relay))
+
+
 def a_password_in_the_url_is_not_shown():
     with PostgresShop(None) as shop:
         url = url_of(shop.name, "postgres:hush")
@@ -132,6 +146,7 @@ CASES = [
     ("what is only shown", what_is_only_shown),
     ("printed without a database", printed_for_a_database_that_is_not_there),
     ("one role is enough", one_role_is_enough),
+    ("what it says to do next is of its schema", what_it_says_to_do_next_is_of_its_schema),
     ("a password in the URL is not shown", a_password_in_the_url_is_not_shown),
     ("a subscription from now or from the beginning", a_subscription_from_now_or_from_the_beginning),
 ]

@@ -152,6 +152,24 @@ version_check(struct postgres_store *store, bool versioned, struct ob_error *err
 	return OB_OK;
 }
 
+/* Without it a column that is added anew would be NULL in what is written from then on. */
+static const char *
+default_of(const char *table, const char *column)
+{
+	static const struct {
+		const char *column, *text;
+	} defaults[] = {
+	    {"xid", " NOT NULL DEFAULT pg_current_xact_id()"},
+	    {"id", " NOT NULL DEFAULT gen_random_uuid()"},
+	    {"created_at", " NOT NULL DEFAULT clock_timestamp()"},
+	};
+
+	for (size_t i = 0; strcmp(table, "message") == 0 && i < 3; i++)
+		if (strcmp(column, defaults[i].column) == 0)
+			return defaults[i].text;
+	return "";
+}
+
 static int
 wrong_check(struct postgres_store *store, const PGresult *wrong, struct ob_error *error)
 {
@@ -169,9 +187,9 @@ wrong_check(struct postgres_store *store, const PGresult *wrong, struct ob_error
 	if (*present == '\0')
 		return ob_error_set(error, OB_SCHEMA,
 				    "%s: %s.%s has no column %s; add it with: ALTER TABLE "
-				    "%s.%s ADD COLUMN %s %s",
+				    "%s.%s ADD COLUMN %s %s%s",
 				    store->name, store->schema, table, column, store->schema, table,
-				    column, type);
+				    column, type, default_of(table, column));
 	return ob_error_set(error, OB_SCHEMA,
 			    "%s: column %s of %s.%s has the type '%s'; change it with: ALTER TABLE "
 			    "%s.%s ALTER COLUMN %s TYPE %s",

@@ -65,8 +65,7 @@ def refused(table, states):
     with flowing() as it:
         relay = it.relay("--settle-every", "20ms")
         arrives_since(it)
-        numbers = it.database.server.connect(it.database.name)
-        with numbers as ask:
+        with it.database.server.connect(it.database.name) as ask:
             ask("CREATE SEQUENCE public.refusals; GRANT ALL ON SEQUENCE public.refusals TO PUBLIC")
             ask("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('public.refusals');"
                 f" states text[] := '{{{','.join(states)}}}'; BEGIN IF n % 3 = 0 THEN"

@@ -20,8 +20,8 @@ class Receipt:
 class Recipient:
     """Answers on a free port. `decide(id, key, number)` gives the status; 0 closes the connection without an answer."""
 
-    def __init__(self, delay_s=0.0, decide=lambda message_id, key, number: 200):
-        self.delay_s, self.decide = delay_s, decide
+    def __init__(self, delay_s=0.0, decide=lambda message_id, key, number: 200, host="127.0.0.1"):
+        self.delay_s, self.decide, self.host = delay_s, decide, host
         self.lock, self.receipts, self.halves = threading.Lock(), [], 0
         self.connections, self.listener, self.port = set(), None, 0
         self.arrived = 0  # requests whose answer may still be due
@@ -33,7 +33,7 @@ class Recipient:
 
     def up(self):
         """Listens; after `down` on the same port as before."""
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=1024, reuse_port=False)
+        self.listener = socket.create_server((self.host, self.port), backlog=1024, reuse_port=False)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 

@@ -66,8 +66,9 @@ ob_fuzz(const uint8_t *data, size_t size)
 	}
 	FUZZ_CHECK(!ob_headers_next(&reader, &header));
 	if (is_object_of_strings(json)) {
-		FUZZ_CHECK(reader.problem == NULL);
-		FUZZ_CHECK(count >= json_object_size(json));
+		/* Of a name that comes twice jansson does not tell that the first value was none. */
+		FUZZ_CHECK(reader.problem == NULL || strict == NULL);
+		FUZZ_CHECK(count >= json_object_size(json) || strict == NULL);
 	} else if (reader.problem == NULL && ob_utf8_valid(data, size)) {
 		/* jansson refuses a name that holds a NUL. */
 		FUZZ_CHECK(memmem(data, size, "\\u0000", 6) != NULL);

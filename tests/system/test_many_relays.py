@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 import pq  # noqa: E402
 from checker import check_promises  # noqa: E402
-from proxy import Proxy  # noqa: E402
+from proxy import TO_CLIENT, Proxy  # noqa: E402
 from recipient import Receipt  # noqa: E402
 from tap import check, main  # noqa: E402
 from torture import OUTBOX, RECEIVER, WRITERS, Follower, PostgresGround  # noqa: E402
@@ -427,6 +427,26 @@ def silent_beyond_its_lease():
         return f"{said}; sent for {last:.2f} s after the silence began, the other one's first after {first:.2f} s"
 
 
+def lost_within_a_transaction():
+    """A relay whose machine is gone for good, just when it has asked for the lease: what it has locked does not stay so."""
+    with world(build=BUILD, kind="postgres") as it, Proxy(it.database.server.port) as proxy:
+        def settles():
+            return it.database.query("SELECT sum(beat)::bigint FROM outbox.checkpoint")[0][0]
+        it.receive()
+        it.write()
+        owner = slow_relay(it, "owner")
+        wait_for(lambda: owner.pid in holders(it) and settles() > 3, DEADLINE_S, "the owner to settle")
+        gone = proxy.fault(TO_CLIENT, "hole", match=b"replay_high")
+        slow_relay(it, "lost", url=it.url.replace(f":{it.database.server.port}/", f":{proxy.port}/"))
+        gone.wait(DEADLINE_S)
+        began, seen = time.monotonic(), settles()
+        wait_for(lambda: settles() > seen, DEADLINE_S, "the owner to settle again")
+        took = time.monotonic() - began
+        check(took < 5 + MARGIN_S, f"the owner could settle nothing for {took:.1f} s")
+        it.writers.stop()
+        return f"{end_of_story(it, 1)}; settled again after {took:.1f} s"
+
+
 def one_file():
     """Two relays, each with two shards, write to one file: whole lines, each once, every key in order."""
     with world(build=BUILD, kind="postgres") as it:
@@ -499,6 +519,7 @@ CASES = [
     ("anything in any order", in_a_crew, 5, int(os.environ.get("OB_TEST_SEED", "4")), anything),
     ("stopped beyond its lease", stopped_beyond_its_lease),
     ("its database is silent beyond its lease", silent_beyond_its_lease),
+    ("a machine is gone within a transaction", lost_within_a_transaction),
     ("shards of two relays write to one file", one_file),
     ("status and doctor say who runs what", who_runs_what),
 ]

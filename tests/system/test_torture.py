@@ -115,6 +115,8 @@ CASES = [
      "--kill-readers", 1.5),
     ("relays are killed, and the server as well", holds, "--messages", COUNT, "--seconds", 100 if LONG else 15, "--kill-server", 2),
     ("relays behind a proxy", holds, "--database", "pgbouncer", "--messages", COUNT, "--seconds", 100 if LONG else 10),
+    ("relays behind a proxy, and the server is killed", holds, "--database", "pgbouncer", "--messages", COUNT, "--seconds",
+     100 if LONG else 12, "--kill-server", 3),
 ]
 
 if __name__ == "__main__":

@@ -350,7 +350,8 @@ BEGIN
     -- A number within bounds is all that goes into the statement.
     EXECUTE pg_catalog.format('SELECT count(*) = 0 OR bool_or('
         ' EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.xid >= pg_snapshot_xmax(c.seen))'
-        ' OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS late (xid) JOIN {schema}.message_%1$s AS m ON m.xid = late.xid)'
+        ' OR EXISTS (SELECT FROM pg_snapshot_xip(c.seen) AS late (xid),'
+        ' LATERAL (SELECT FROM {schema}.message_%1$s AS m WHERE m.xid = late.xid LIMIT 1) AS one)'
         ' OR EXISTS (SELECT FROM {schema}.message_%1$s AS m WHERE m.seq > c.replay_at AND m.seq <= c.replay_high))'
         ' FROM (SELECT replay_at, replay_high, CASE WHEN at >= (SELECT max(seq) FROM {schema}.message_%1$s)'
         ' THEN coalesce(s2, s1) ELSE s1 END AS seen FROM {schema}.checkpoint) AS c', partition & 15) INTO needed;
@@ -381,6 +382,7 @@ BEGIN
     IF youngest > clock_timestamp() - retention OR {schema}.is_needed(partition) THEN
         RETURN 0;
     END IF;
+    EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN SHARE MODE', partition); -- or somebody may still write into it
     EXECUTE pg_catalog.format('SELECT count(*) FROM {schema}.message_%s', partition) INTO rows;
     EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN ACCESS EXCLUSIVE MODE', partition);
     IF {schema}.is_needed(partition) THEN

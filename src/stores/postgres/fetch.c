@@ -245,8 +245,10 @@ interval_begin(struct postgres_store *store, struct ob_error *error)
 		ob_postgres_sql(
 		    store,
 		    "SELECT min(first.seq) FROM unnest('%s'::xid8[]) AS late (xid), LATERAL (SELECT m.seq"
-		    " FROM %s.message AS m WHERE m.xid = late.xid ORDER BY m.seq LIMIT 1) AS first;",
-		    ob_buf_text(&store->members), store->schema);
+		    " FROM %s.message AS m WHERE (m.xid, m.seq) > (late.xid, 0)"
+		    " AND (m.xid, m.seq) <= (late.xid, %" PRId64 ")"
+		    " ORDER BY m.xid, m.seq LIMIT 1) AS first;",
+		    ob_buf_text(&store->members), store->schema, INT64_MAX);
 		code = ob_postgres_commit(store, "read", &answers, error);
 		if (code != OB_OK)
 			return code;
@@ -267,7 +269,11 @@ visible_append(struct postgres_store *store, const struct postgres_snapshot *sna
 			snapshot->xmin, snapshot->text);
 }
 
-/* The two branches. What is asked of xid is no condition of an index: the walk must be that of the numbers. */
+/*
+ * The two branches. In the first, what is asked of xid is no condition of an index: the walk must be that of the numbers. In the
+ * second it must be that of the transaction: asked for one xid in the order of the numbers, the planner would rather walk the
+ * numbers and hope to meet it soon.
+ */
 static void
 interval_append(struct log_read *read, struct range range)
 {
@@ -292,12 +298,12 @@ interval_append(struct log_read *read, struct range range)
 	ob_postgres_sql(
 	    store,
 	    " ORDER BY m.seq LIMIT %u) UNION ALL (SELECT m.* FROM unnest('%s'::xid8[]) AS late (xid),"
-	    " LATERAL (SELECT * FROM %s.message_%u AS m WHERE m.xid = late.xid AND m.seq > %lld"
-	    " AND m.seq <= %lld",
+	    " LATERAL (SELECT * FROM %s.message_%u AS m WHERE (m.xid, m.seq) > (late.xid, %lld)"
+	    " AND (m.xid, m.seq) <= (late.xid, %lld)",
 	    read->limit, ob_buf_text(&store->members), store->schema, range.partition,
 	    (long long)range.from, (long long)range.to);
 	ob_postgres_shard_append(store, store->shards, store->shard);
-	ob_postgres_sql(store, " ORDER BY m.seq LIMIT %u) AS m)) AS m", read->limit);
+	ob_postgres_sql(store, " ORDER BY m.xid, m.seq LIMIT %u) AS m)) AS m", read->limit);
 }
 
 static void

@@ -187,11 +187,11 @@ waiting_append(struct stats_read *read, int rows, struct ob_error *error)
 		    store,
 		    " UNION ALL (SELECT m.* FROM pg_snapshot_xip('%s') AS late (xid), LATERAL"
 		    " (SELECT " WAITING
-		    " FROM %s.message AS m WHERE m.xid = late.xid AND m.seq > %lld"
-		    " AND m.seq <= %lld",
+		    " FROM %s.message AS m WHERE (m.xid, m.seq) > (late.xid, %lld)"
+		    " AND (m.xid, m.seq) <= (late.xid, %lld)",
 		    s1.text, store->schema, (long long)at, (long long)(at > q1 ? at : q1));
 		own_append(read);
-		ob_postgres_sql(store, " ORDER BY m.seq LIMIT %d) AS m)", rows);
+		ob_postgres_sql(store, " ORDER BY m.xid, m.seq LIMIT %d) AS m)", rows);
 	}
 	ob_postgres_sql(store, ") AS m");
 	ob_postgres_snapshot_free(&s1);

@@ -10,6 +10,9 @@
 
 /* ---- applications ---- */
 
+static PGresult *app_result(PGconn *app, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
 static PGresult *
 app_result(PGconn *app, const char *format, va_list args)
 {

@@ -96,7 +96,7 @@ def what_the_headers_declare_is_exported_and_no_more(it):
 
 @case
 def the_installed_program_delivers_with_the_commands_of_the_docs(it):
-    shown = [text for _, info, text in blocks(ROOT / "docs/embedding.md") if info.startswith("norun")]
+    shown = [text for _, _, info, text in blocks(ROOT / "docs/embedding.md") if info.startswith("norun")]
     assert len(shown) == 1 and "pkg-config" in shown[0], shown
     it.sh(shown[0])
     it.sh(f"'{it.outbox}' init --quiet sqlite:embed.db")

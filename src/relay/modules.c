@@ -31,13 +31,16 @@ module_path(char *path, const char *directory, size_t size, const char *scheme)
 static void
 build_directory(char path[PATH_SIZE])
 {
-	ssize_t size = readlink("/proc/self/exe", path, PATH_SIZE - sizeof(BUILD_DIRECTORY));
-	char *slash;
+	char self[PATH_SIZE];
+	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - sizeof(BUILD_DIRECTORY));
+	const char *slash = size > 0 ? memrchr(self, '/', (size_t)size) : NULL;
+	size_t length = slash != NULL ? (size_t)(slash - self) : 0;
 
-	path[size > 0 ? size : 0] = '\0';
-	slash = strrchr(path, '/');
-	if (slash != NULL)
-		memcpy(slash, BUILD_DIRECTORY, sizeof(BUILD_DIRECTORY));
+	*path = '\0';
+	if (slash == NULL)
+		return;
+	memcpy(path, self, length);
+	memcpy(path + length, BUILD_DIRECTORY, sizeof(BUILD_DIRECTORY));
 }
 
 static bool

@@ -76,10 +76,11 @@ def main():
         try:
             consumer = Consumer(port, database, log)
             while len(invoices(database)) < MESSAGES and time.monotonic() < end:
-                before = len(words(log))
-                time.sleep(rng.uniform(0.01, 0.05))
-                # A kill before anything arrived would show nothing.
-                if kills < KILLS_MAX and len(words(log)) > before + 3:
+                # By arrivals and not by time, since a kill before anything arrived would show nothing.
+                until = len(words(log)) + rng.randint(3, 15)
+                while len(words(log)) < until and len(invoices(database)) < MESSAGES and time.monotonic() < end:
+                    time.sleep(0.002)
+                if kills < KILLS_MAX and len(words(log)) >= until:
                     consumer.end(signal.SIGKILL)
                     kills += 1
                     consumer = Consumer(port, database, log)

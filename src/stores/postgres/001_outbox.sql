@@ -275,6 +275,18 @@ CREATE TABLE {schema}.ring (
 );
 INSERT INTO {schema}.ring DEFAULT VALUES;
 
+-- A hint for a relay that sleeps, where the application's role has SET outbox.notify = on: see notify.c.
+CREATE FUNCTION {schema}.wake() RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pg_catalog.pg_try_advisory_lock(1868721780, pg_catalog.hashtext('{schema_name}')) THEN
+        PERFORM pg_catalog.pg_advisory_unlock(1868721780, pg_catalog.hashtext('{schema_name}'));
+    ELSE
+        PERFORM pg_catalog.pg_notify('{schema_name}', '');
+    END IF;
+END
+$$;
+
 -- Writes a message in the caller's transaction and returns its id. It has the caller's rights, and does what an INSERT does.
 -- Every name has its schema, since the search path is the caller's; setting one would make each call slower.
 CREATE FUNCTION {schema}.publish(topic text, payload text DEFAULT NULL, partition_key text DEFAULT NULL,
@@ -287,13 +299,8 @@ BEGIN
     INSERT INTO {schema}.message (id, topic, partition_key, type, payload, content_type, headers, deliver_after)
     VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,
             publish.headers, publish.deliver_after);
-    -- A hint for a relay that sleeps, where the application's role has SET outbox.notify = on: see notify.c.
     IF pg_catalog.current_setting('outbox.notify', true) OPERATOR(pg_catalog.=) 'on' THEN
-        IF pg_catalog.pg_try_advisory_lock(1868721780, pg_catalog.hashtext('{schema_name}')) THEN
-            PERFORM pg_catalog.pg_advisory_unlock(1868721780, pg_catalog.hashtext('{schema_name}'));
-        ELSE
-            PERFORM pg_catalog.pg_notify('{schema_name}', '');
-        END IF;
+        PERFORM {schema}.wake();
     END IF;
     RETURN made;
 END
@@ -326,13 +333,8 @@ BEGIN
     INSERT INTO {schema}.message (id, topic, partition_key, type, payload_bytes, content_type, headers, deliver_after)
     VALUES (made, publish.topic, publish.partition_key, publish.type, publish.payload, publish.content_type,
             publish.headers, publish.deliver_after);
-    -- A hint for a relay that sleeps, where the application's role has SET outbox.notify = on: see notify.c.
     IF pg_catalog.current_setting('outbox.notify', true) OPERATOR(pg_catalog.=) 'on' THEN
-        IF pg_catalog.pg_try_advisory_lock(1868721780, pg_catalog.hashtext('{schema_name}')) THEN
-            PERFORM pg_catalog.pg_advisory_unlock(1868721780, pg_catalog.hashtext('{schema_name}'));
-        ELSE
-            PERFORM pg_catalog.pg_notify('{schema_name}', '');
-        END IF;
+        PERFORM {schema}.wake();
     END IF;
     RETURN made;
 END
@@ -382,7 +384,8 @@ BEGIN
     IF youngest > clock_timestamp() - retention OR {schema}.is_needed(partition) THEN
         RETURN 0;
     END IF;
-    EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN SHARE MODE', partition); -- or somebody may still write into it
+    -- One at a time, and only when nobody writes into it any more, or it would be counted again and again.
+    EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN SHARE ROW EXCLUSIVE MODE', partition);
     EXECUTE pg_catalog.format('SELECT count(*) FROM {schema}.message_%s', partition) INTO rows;
     EXECUTE pg_catalog.format('LOCK TABLE {schema}.message_%s IN ACCESS EXCLUSIVE MODE', partition);
     IF {schema}.is_needed(partition) THEN
@@ -451,6 +454,7 @@ BEGIN
               SELECT (id) ON {schema}.message TO outbox_app;
         GRANT EXECUTE ON FUNCTION
             {schema}.examine(bigint, text, text, text, text, bytea, text, jsonb),
+            {schema}.wake(),
             {schema}.publish(text, text, text, text, jsonb, timestamptz, text, uuid),
             {schema}.publish(text, jsonb, text, text, jsonb, timestamptz, text, uuid),
             {schema}.publish(text, json, text, text, jsonb, timestamptz, text, uuid),

@@ -162,12 +162,14 @@ def a_new_authority_is_read_without_a_restart():
 
 
 def http2_server(*options):
-    """nghttpd, over TLS or plain, on a free port; None if it is not there."""
+    """nghttpd, over TLS or plain, on a free port, which answers for /hook; None if it is not there."""
     program_path = shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin")
     if program_path is None:
         return None, 0
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
+    with open(path("hook"), "w", encoding="ascii") as out:
+        out.write("ok")
     child = subprocess.Popen([program_path, *options, "-a", "127.0.0.1", "-d", DIRECTORY.name, str(port), path("good.key"),
                               path("good.pem")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -187,8 +189,6 @@ def http2_is_used_where_it_is_offered():
     if child is None:
         return "nghttpd (package nghttp2-server) is not installed"
     try:
-        with open(path("hook"), "w", encoding="ascii") as out:
-            out.write("ok")
         url = f"https://127.0.0.1:{port}/hook"
         driver = Driver(program(), url, OURS)
         for i in range(200):
@@ -248,8 +248,6 @@ def a_shared_connection_that_went_dead_is_left():
     if child is None:
         return "nghttpd (package nghttp2-server) is not installed"
     try:
-        with open(path("hook"), "w", encoding="ascii") as out:
-            out.write("ok")
         line = Line(port)
         driver = Driver(program(), f"https://127.0.0.1:{line.port}/hook", OURS, "request-timeout=500ms", "connections=4")
         is_it(driver.one(), "sent", "-")
@@ -275,8 +273,6 @@ def http2_over_plain_http_where_it_is_asked_for():
     if child is None:
         return "nghttpd (package nghttp2-server) is not installed"
     try:
-        with open(path("hook"), "w", encoding="ascii") as out:
-            out.write("ok")
         driver = Driver(program(), f"http://127.0.0.1:{port}/hook", "http2=always")
         is_it(driver.one(), "sent", "-")
         for i in range(50):

@@ -295,22 +295,8 @@ test_drain_without_room_to_put_away(void **state)
 	world_expect(w, "drained\nreport drained\n");
 }
 
-/* Nothing goes while a person has paused it. */
-static void
-test_drain_while_paused(void **state)
-{
-	struct world *w = begin();
-
-	(void)state;
-	world_fetched(w, "a1 a2 b3");
-	world_event(w, OB_EVENT_PAUSE);
-	world_receipt(w, "a1 b3", OB_FATE_SENT);
-	world_event(w, OB_EVENT_DRAIN);
-	world_expect(w, "fetch\nsubmit a1 b3\nreport paused: paused_here\n"
-			"settle 3 park:2\nreport draining\n");
-}
-
-/* What is being put away goes no more, or it would be sent from two places, and out of memory that is given back. */
+/* Nothing goes while a person has paused it; and what is being put away goes no more when that ends meanwhile, or it would be sent
+   from two places, and out of memory that is given back. */
 static void
 test_drain_sends_nothing_that_it_puts_away(void **state)
 {
@@ -531,7 +517,6 @@ main(void)
 	    STORY(test_drain_while_the_recipient_is_down),
 	    STORY(test_drain_puts_away_no_more_than_it_must),
 	    STORY(test_drain_without_room_to_put_away),
-	    STORY(test_drain_while_paused),
 	    STORY(test_drain_sends_nothing_that_it_puts_away),
 	    STORY(test_drain_waits_for_room_in_the_sink),
 	    STORY(test_abandon),

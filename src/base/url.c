@@ -278,8 +278,7 @@ lone_user_end(const char *text, const char *start)
 	if (at == NULL || strncasecmp(text, "http", 4) != 0)
 		return NULL;
 	colon = memchr(start, ':', (size_t)(at - start));
-	/* With another '@' behind it the password may have begun with this one. */
-	return colon == NULL || (colon + 1 == at && strchr(at + 1, '@') == NULL) ? at : NULL;
+	return colon == NULL || colon + 1 == at ? at : NULL;
 }
 
 bool
@@ -298,7 +297,8 @@ ob_url_redact(struct ob_buf *out, const char *text)
 	if (user_end != NULL) {
 		done = redact_text(out, text, (size_t)(start - text)) &&
 		       ob_buf_append_text(out, "***");
-		text = user_end;
+		/* With a ':' before a later '@' this one may belong to the user's name, or begin a password. */
+		text = memchr(start, ':', (size_t)(at - start)) != NULL ? at : user_end;
 	} else if (at != NULL && memchr(start, ':', (size_t)(at - start)) != NULL) {
 		colon = memchr(start, ':', (size_t)(at - start));
 		/* A ':' that only stands before a port, with the '@' in the path, hides that path:

@@ -41,13 +41,23 @@ both_join(char *out, size_t size, const char *first, const char *second)
 	return length > 0 && (size_t)length < size;
 }
 
+size_t
+ob_command_names(const char **names)
+{
+	size_t count = 0;
+
+	for (; count < OB_COMMANDS_MAX && ob_commands[count] != NULL; count++)
+		names[count] = ob_commands[count]->name;
+	return count;
+}
+
 static int
 command_unknown(const char *first, const char *second, struct ob_error *error)
 {
 	const char *names[OB_COMMANDS_MAX];
 	const char *nearest;
 	char both[64];
-	size_t count = 0;
+	size_t count = ob_command_names(names);
 	struct ob_buf words;
 
 	ob_buf_init(&words, 256);
@@ -63,10 +73,6 @@ command_unknown(const char *first, const char *second, struct ob_error *error)
 	(void)ob_text_copy(both, sizeof(both), first);
 	if (grouped)
 		(void)both_join(both, sizeof(both), first, second);
-	while (ob_commands[count] != NULL && count < OB_COMMANDS_MAX) {
-		names[count] = ob_commands[count]->name;
-		count++;
-	}
 	nearest = ob_text_nearest(both, names, count);
 	if (nearest != NULL)
 		return ob_error_set(error, OB_USAGE,

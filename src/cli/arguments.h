@@ -26,4 +26,7 @@ void ob_arguments_free(struct ob_arguments *arguments);
 int ob_command_find(int argc, char **argv, const struct ob_command **command, int *words,
 		    struct ob_error *error);
 
+/* The names of all commands, at most OB_COMMANDS_MAX; returns how many. */
+size_t ob_command_names(const char **names);
+
 #endif

@@ -144,8 +144,13 @@ all_arrived(const struct demo *demo)
 {
 	struct ob_demo_counts counts;
 
-	return received_count(demo) >= committed_count(demo) &&
-	       ob_stage_count(&demo->stage, &counts, NULL) == OB_OK && counts.lost == 0;
+	if (received_count(demo) < committed_count(demo))
+		return false;
+	if (ob_stage_count(&demo->stage, &counts, NULL) == OB_OK)
+		return counts.lost == 0;
+	/* It is asked again; this is not how the demo ends. */
+	demo->cli->exit_status = 0;
+	return false;
 }
 
 /* ---- the actors ---- */
@@ -383,11 +388,10 @@ demo_run(struct ob_cli *cli, struct ob_error *error)
 		rc = reckoning(&demo, error);
 	all_end(&demo, SIGKILL);
 	clear_rc = ob_stage_clear(&demo.stage, options->keep, &left);
-	if (rc == OB_OK && clear_rc != OB_OK)
-		return ob_error_set(error, left.code, "%s", left.text);
-	if (clear_rc != OB_OK)
-		(void)fprintf(stderr, "%s\n", left.text);
-	return rc;
+	if (clear_rc == OB_OK)
+		return rc;
+	return rc == OB_OK ? ob_error_set(error, left.code, "%s", left.text)
+			   : ob_error_set(error, error->code, "%s; and %s", error->text, left.text);
 }
 
 const struct ob_command ob_cmd_demo = {

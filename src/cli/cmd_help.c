@@ -83,12 +83,8 @@ static int
 word_unknown(const char *word, int rc, struct ob_error *error)
 {
 	const char *names[OB_COMMANDS_MAX + LISTS_COUNT], *nearest;
-	size_t count = 0;
+	size_t count = ob_command_names(names);
 
-	while (ob_commands[count] != NULL && count < OB_COMMANDS_MAX) {
-		names[count] = ob_commands[count]->name;
-		count++;
-	}
 	for (size_t i = 0; i < LISTS_COUNT; i++)
 		names[count++] = lists[i].name;
 	nearest = ob_text_nearest(word, names, count);

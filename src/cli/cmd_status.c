@@ -369,10 +369,10 @@ subscription_print(void *context, const struct ob_subscription_stats *it)
 	advise(status, it, &why, &mend);
 	if (status->as_json)
 		json_add(&status->json, it, ob_buf_text(&why), ob_buf_text(&mend));
-	else if (status->as_plain)
-		status->rc = plain_print(it, ob_buf_text(&why), ob_buf_text(&mend), status->error);
-	else
+	else if (!status->as_plain)
 		text_print(status, it, ob_buf_text(&why), ob_buf_text(&mend));
+	else if (status->rc == OB_OK)
+		status->rc = plain_print(it, ob_buf_text(&why), ob_buf_text(&mend), status->error);
 	ob_buf_free(&why);
 	ob_buf_free(&mend);
 	status->count++;

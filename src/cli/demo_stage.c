@@ -101,14 +101,16 @@ schema_make(struct ob_stage *stage, struct ob_error *error)
 		    "the schema " OB_STAGE_SCHEMA
 		    " is there already; if a demo has left it: DROP SCHEMA " OB_STAGE_SCHEMA
 		    " CASCADE");
-	if (rc == OB_OK)
+	if (rc == OB_OK) {
 		rc = ob_url_writer_run(&writer, "CREATE SCHEMA " OB_STAGE_SCHEMA, error);
-	if (rc == OB_DENIED) {
-		stage->cli->exit_status = ob_database_exit_of(stage->cli, rc);
-		ob_error_prefix(
-		    error, "the demo needs the right to make a schema (GRANT CREATE ON DATABASE)");
+		stage->has_schema = rc == OB_OK;
+		if (rc == OB_DENIED) {
+			stage->cli->exit_status = ob_database_exit_of(stage->cli, rc);
+			ob_error_prefix(
+			    error,
+			    "the demo needs the right to make a schema (GRANT CREATE ON DATABASE)");
+		}
 	}
-	stage->has_schema = rc == OB_OK;
 	ob_url_writer_close(&writer);
 	return rc;
 }

@@ -4,7 +4,6 @@
 
 #include "buf.h"
 #include "options.h"
-#include "text.h"
 
 /* What an option means begins behind this column; no line is longer than that. */
 enum { NAME_WIDTH = 28, LINE_WIDTH = 100 };
@@ -53,13 +52,31 @@ value_name(const struct ob_option *row)
 	static const struct {
 		const char *option, *value;
 	} names[] = {
-	    {"code", "CODE"},  {"content-type", "TYPE"}, {"deliver-after", "TIME"},
-	    {"fail-id", "ID"}, {"fail-key", "KEY"},      {"format", "NAME"},
-	    {"from", "ID"},    {"header", "LINE"},       {"headers", "JSON"},
-	    {"id", "ID"},      {"key", "KEY"},           {"listen", "ADDRESS:PORT"},
-	    {"proxy", "URL"},  {"schema", "NAME"},       {"secret-file", "FILE"},
-	    {"since", "TIME"}, {"source", "URI"},        {"subscription", "NAME"},
-	    {"to", "SINK"},    {"topic", "TOPIC"},       {"type", "TYPE"},
+	    {"code", "CODE"},
+	    {"content-type", "TYPE"},
+	    {"deliver-after", "TIME"},
+	    {"fail-id", "ID"},
+	    {"fail-key", "KEY"},
+	    {"format", "NAME"},
+	    {"from", "ID"},
+	    {"header", "LINE"},
+	    {"headers", "JSON"},
+	    {"id", "ID"},
+	    {"key", "KEY"},
+	    {"listen", "ADDRESS:PORT"},
+	    {"proxy", "URL"},
+	    {"schema", "NAME"},
+	    {"secret-file", "FILE"},
+	    {"since", "TIME"},
+	    {"source", "URI"},
+	    {"subscription", "NAME"},
+	    {"to", "SINK"},
+	    {"topic", "TOPIC"},
+	    {"type", "TYPE"},
+	    {"down-statuses", "STATUS"},
+	    {"retry-statuses", "STATUS"},
+	    {"reject-statuses", "STATUS"},
+	    {"blocked-statuses", "STATUS"},
 	};
 	static const char *const words[] = {
 	    [OB_OPTION_END] = "",      [OB_OPTION_BOOL] = "",         [OB_OPTION_INT] = "N",
@@ -87,14 +104,10 @@ placeholder_append(const struct ob_option *row, struct ob_buf *out)
 		return;
 	}
 	if (row->type == OB_OPTION_LIST && size > 7 && strcmp(row->name + size - 7, "-option") == 0)
-		name = "NAME=VALUE";
-	else if (row->type == OB_OPTION_LIST)
-		name = ob_text_starts_with(row->name + (size > 9 ? size - 9 : 0), "-statuses")
-			   ? "STATUS"
-			   : name;
-	ob_buf_appendf(out, "%s%s%s", *name == '\0' ? "" : " ", name,
-		       row->type == OB_OPTION_LIST && strcmp(name, "NAME=VALUE") != 0 ? ",..."
-										      : "");
+		ob_buf_append_text(out, " NAME=VALUE");
+	else
+		ob_buf_appendf(out, "%s%s%s", *name == '\0' ? "" : " ", name,
+			       row->type == OB_OPTION_LIST ? ",..." : "");
 }
 
 /* Prints words from a column on; what comes after the end of the line goes below, from the same column on. */

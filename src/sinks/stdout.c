@@ -63,6 +63,7 @@ struct stdout_sink {
 	uint64_t to_format;     /* how many of the waiting tickets are in `lines` */
 	int64_t progress_at_us; /* when something was written last, or began to wait */
 	bool gone;              /* nobody can read what is written */
+	bool failed;            /* the last write did: the next submit tries again */
 	struct ob_turn turn;    /* kept within a line */
 	bool awaits_turn;
 	char text[OB_REASON_TEXT_MAX];
@@ -149,6 +150,7 @@ stdout_fail(struct stdout_sink *out, int number)
 	enum ob_fate fate = gone ? OB_FATE_BLOCKED : OB_FATE_DOWN;
 
 	out->gone = gone;
+	out->failed = true;
 	snprintf(out->text, sizeof(out->text), "%s",
 		 number == EPIPE ? "nobody reads the output any more" : strerror(number));
 	stdout_give_up(out, fate, fate,
@@ -222,7 +224,7 @@ stdout_write(struct stdout_sink *out)
 		}
 		out->lines_at += (size_t)done;
 		out->written += (uint64_t)done;
-		out->gone = false;
+		out->gone = out->failed = false;
 		out->progress_at_us = stdout_now_us(out);
 		stdout_answer_written(out);
 		if (out->written == out->line_start)
@@ -265,8 +267,11 @@ stdout_work(struct stdout_sink *out, int timeout_ms)
 
 	while (!stdout_write(out) && ob_tickets_answered(&out->tickets) == 0) {
 		now_us = stdout_now_us(out);
-		stalls_at_us = out->progress_at_us + out->timeout_ms * 1000;
-		if (now_us >= stalls_at_us && ob_tickets_next(&out->tickets) != NULL) {
+		/* Of a line whose message was given up nobody is told any more. */
+		stalls_at_us = ob_tickets_next(&out->tickets) == NULL
+				   ? INT64_MAX
+				   : out->progress_at_us + out->timeout_ms * 1000;
+		if (now_us >= stalls_at_us) {
 			stdout_give_up(out, OB_FATE_UNKNOWN, OB_FATE_DOWN, "stdout_stalled",
 				       "nobody has read the output for too long");
 			return;
@@ -367,8 +372,9 @@ stdout_poll(struct ob_sink *sink, int timeout_ms, struct ob_receipt *receipts, s
 	struct ob_sigpipe guard;
 
 	if (ob_tickets_answered(&out->tickets) == 0) {
-		/* The rest of a line whose message was given up is written, too: others wait for it. */
-		if (ob_tickets_next(&out->tickets) == NULL && !out->turn.is_ours) {
+		/* The rest of a line whose message was given up is written, too: others wait for it. After a failure it
+		   waits for the next submit. */
+		if (ob_tickets_next(&out->tickets) == NULL && (!out->turn.is_ours || out->failed)) {
 			if (timeout_ms != 0)
 				stdout_idle(out, timeout_ms);
 		} else {

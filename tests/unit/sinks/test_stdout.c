@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cm.h"
@@ -140,6 +141,42 @@ what_was_begun_and_cancelled_holds_up_nobody(void **state)
 	assert_in_range(count_whole_lines(), LINES + 1, 2 * LINES - 1);
 }
 
+/* A sink that is within a line that it cannot end, and has nothing else to do. */
+static void
+expect_rest(void)
+{
+	struct ob_receipt receipts[LINES];
+	clock_t began = clock();
+
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(ob_sink_stdout.poll(trials[0].sink, 30, receipts, LINES), 0);
+	assert_true(clock() - began < CLOCKS_PER_SEC / 10);
+}
+
+static void
+what_cannot_be_ended_is_waited_for(void **state)
+{
+	char descriptor[32];
+	const char *options[] = {descriptor, "request-timeout=1ms", NULL};
+	struct ob_receipt receipts[LINES];
+
+	(void)state;
+	snprintf(descriptor, sizeof(descriptor), "descriptor=%d", pipe_fds[1]);
+	trial_close(&trials[0]);
+	assert_int_equal(trial_open(&trials[0], &ob_sink_stdout, "stdout:", options), OB_OK);
+	submit(0, LINES);
+	while (ob_sink_stdout.poll(trials[0].sink, 0, receipts, LINES) > 0)
+		continue;
+	ob_sink_stdout.cancel(trials[0].sink);
+	while (ob_sink_stdout.poll(trials[0].sink, 2, receipts, LINES) > 0)
+		continue;
+	expect_rest();
+	/* Nobody reads any more. */
+	close(pipe_fds[0]);
+	pipe_fds[0] = -1;
+	expect_rest();
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 int
@@ -148,6 +185,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(lines_of_several_stay_whole),
 	    CASE(what_was_begun_and_cancelled_holds_up_nobody),
+	    CASE(what_cannot_be_ended_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

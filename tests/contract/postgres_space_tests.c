@@ -1,6 +1,6 @@
 /*
  * The ring of partitions: what nobody needs is emptied, and the ring turned, while applications write. What the short cuts of
- * both lose is forced here; mutants/postgres has a store for each.
+ * both lose is forced here; mutants/ has a store for each.
  */
 #include "postgres_tests.h"
 
@@ -199,6 +199,19 @@ the_ring_never_turns_backwards(void **state)
 	apps_end(it);
 }
 
+/* Where counting would take long, the length of the log serves: once, and not for each shard. */
+static void
+a_long_backlog_is_told_once(void **state)
+{
+	struct world *world = *state;
+	PGconn *app = app_connect(world);
+
+	world_subscribe_shards(world, "s", 4);
+	app_run(app, "INSERT INTO message (topic) SELECT 'a' FROM generate_series(1, 50000)");
+	assert_in_range(world_stats(world, 0, "s").pending_max, 50000, 50100);
+	PQfinish(app);
+}
+
 const struct store_test postgres_space_tests[] = {
     {"a partition is kept for a transaction in progress",
      a_partition_is_kept_for_a_transaction_in_progress},
@@ -212,5 +225,6 @@ const struct store_test postgres_space_tests[] = {
     {"a commit while a partition is locked keeps it",
      a_commit_while_a_partition_is_locked_keeps_it},
     {"the ring never turns backwards", the_ring_never_turns_backwards},
+    {"a long backlog is told once", a_long_backlog_is_told_once},
     {NULL, NULL},
 };

@@ -23,7 +23,10 @@ struct stats_read {
 	struct ob_subscription_stats stats;
 	struct ob_shard_stats shards[OB_SHARDS_MAX];
 	uint32_t count;
-	bool foreign; /* what its checkpoints say is of another database */
+	int64_t waiting; /* counted in all shards */
+	int64_t least;   /* the number up to which the one furthest behind has settled */
+	bool cut;        /* a count was cut short */
+	bool foreign;    /* what its checkpoints say is of another database */
 };
 
 enum {
@@ -117,6 +120,9 @@ static void
 first_read(struct stats_read *read)
 {
 	read->count = 0;
+	read->waiting = 0;
+	read->least = INT64_MAX;
+	read->cut = false;
 	read->foreign = false;
 	read->stats = (struct ob_subscription_stats){
 	    .name = text_of(read, STAT_NAME),
@@ -243,9 +249,9 @@ first_find(struct stats_read *read, const PGresult *rows)
 
 /* A count that was cut short gives way to a bound. */
 static uint64_t
-at_most(int64_t count, int64_t bound)
+at_most(int64_t count, bool cut, int64_t bound)
 {
-	return (uint64_t)(count >= COUNT_ROWS && bound > count ? bound : count);
+	return (uint64_t)(cut && bound > count ? bound : count);
 }
 
 static int
@@ -254,13 +260,15 @@ shard_waiting(struct stats_read *read, struct ob_error *error)
 	struct postgres_store *store = read->store;
 	struct ob_subscription_stats *stats = &read->stats;
 	bool replaying = *text_of(read, STAT_REPLAY_S1) != '\0';
-	int64_t at = number_of(read, STAT_AT), q1 = number_of(read, STAT_Q1);
+	int64_t at = number_of(read, STAT_AT), q1 = number_of(read, STAT_Q1), count;
+	/* The shards share a log: each walks past the rows of all others. */
+	int rows = (int)(COUNT_ROWS / number_of(read, STAT_SHARDS)) + 1;
 	struct postgres_answers answers = {0};
 	int code;
 
 	ob_postgres_begin_read(store);
 	ob_postgres_sql(store, "SELECT count(*) FROM ");
-	code = waiting_append(read, COUNT_ROWS, error);
+	code = waiting_append(read, rows, error);
 	ob_postgres_sql(store,
 			";SELECT m.topic, (extract(epoch FROM clock_timestamp() - m.created_at)"
 			" * 1000)::bigint FROM ");
@@ -273,13 +281,16 @@ shard_waiting(struct stats_read *read, struct ob_error *error)
 		code = ob_postgres_commit(store, "stats", &answers, error);
 	if (code != OB_OK)
 		return code;
-	stats->pending_max += at_most(ob_postgres_number(answers.items[0], 0, 0, 0),
-				      read->value - (at > q1 ? at : q1));
+	count = ob_postgres_number(answers.items[0], 0, 0, 0);
+	read->waiting += count;
+	read->cut = read->cut || count >= rows;
+	read->least = (at > q1 ? at : q1) < read->least ? (at > q1 ? at : q1) : read->least;
 	first_find(read, answers.items[1]);
 	if (replaying) {
 		stats->replaying = stats->pending = true;
+		count = ob_postgres_number(answers.items[2], 0, 0, 0);
 		stats->pending_max +=
-		    at_most(ob_postgres_number(answers.items[2], 0, 0, 0),
+		    at_most(count, count >= COUNT_ROWS,
 			    number_of(read, STAT_REPLAY_HIGH) - number_of(read, STAT_REPLAY_AT));
 	}
 	ob_postgres_answers_free(&answers);
@@ -291,6 +302,7 @@ stats_end(struct stats_read *read)
 {
 	struct ob_subscription_stats *stats = &read->stats;
 
+	stats->pending_max += at_most(read->waiting, read->cut, read->value - read->least);
 	ob_shard_stats_show(stats, read->shards, read->count);
 	stats->blocked_by = "";
 	if (read->foreign) {

@@ -72,19 +72,25 @@ ob_postgres_awake(struct postgres_store *store, struct ob_error *error)
 {
 	store->asleep = false;
 	ob_postgres_begin_read(store);
-	ob_postgres_sql(store, "SELECT pg_advisory_unlock_shared(%d, hashtext('%s'));", LOCK_CLASS,
-			store->options->schema);
+	/* What is notified to others would be kept until the next sleep. */
+	ob_postgres_sql(store,
+			"UNLISTEN \"%s\";SELECT pg_advisory_unlock_shared(%d, hashtext('%s'));",
+			store->options->schema, LOCK_CLASS, store->options->schema);
 	return ob_postgres_commit(store, "wake", NULL, error);
 }
 
-void
+bool
 ob_postgres_notified(struct postgres_store *store)
 {
 	PGnotify *notify;
+	bool came = false;
 
 	/* A connection that broke shows at the next look. */
 	if (PQconsumeInput(store->conn) != 1)
-		return;
-	while ((notify = PQnotifies(store->conn)) != NULL)
+		return false;
+	while ((notify = PQnotifies(store->conn)) != NULL) {
 		PQfreemem(notify);
+		came = true;
+	}
+	return came;
 }

@@ -314,8 +314,8 @@ int ob_postgres_look_away(struct postgres_store *store, struct ob_error *error);
 /* Before a sleep in which nothing is expected: asks to be notified, and tells that it sleeps. Says so when that cannot be. */
 int ob_postgres_fall_asleep(struct postgres_store *store, struct ob_error *error);
 int ob_postgres_awake(struct postgres_store *store, struct ob_error *error);
-/* Takes what was notified. */
-void ob_postgres_notified(struct postgres_store *store);
+/* Takes what was notified; whether there was something. */
+bool ob_postgres_notified(struct postgres_store *store);
 /* Whether another process of the server's answers than the connection was told of. */
 bool ob_postgres_is_pooled(const struct postgres_store *store, int64_t pid);
 /* Lanes that lost rows get a new head; `lanes` is the text of VALUES (lane, the position that went), ... */

@@ -32,7 +32,7 @@ static const struct {
      " lease_ms bigint, expires_at timestamp with time zone, state text, code text, text text,"
      " state_since timestamp with time zone, delivered bigint"},
     {"member", "subscription text, member bigint, owner text, beat bigint, live_ms bigint,"
-	       " expires_at timestamp with time zone"},
+	       " expires_at timestamp with time zone, joined_at timestamp with time zone"},
     {"parked",
      "subscription text, position bigint, shard integer, lane bigint, scheduled boolean, head boolean,"
      " due_at timestamp with time zone, attempts integer, first_try_at timestamp with time zone,"

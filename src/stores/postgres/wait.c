@@ -47,10 +47,13 @@ sleep_or_wake(struct postgres_store *store, int64_t us)
 	struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 	uint64_t count;
 
+	/* What came with the answer to the look is in libpq's hands: the socket does not tell of it. */
+	if (store->asleep && ob_postgres_notified(store))
+		return false;
 	if (ppoll(fds, store->asleep ? 2 : 1, &time, NULL) <= 0)
 		return false;
 	if (store->asleep && fds[1].revents != 0)
-		ob_postgres_notified(store);
+		(void)ob_postgres_notified(store);
 	if (fds[0].revents == 0)
 		return false;
 	(void)!read(store->wake_fd, &count, sizeof(count));
@@ -61,7 +64,8 @@ sleep_or_wake(struct postgres_store *store, int64_t us)
 static int
 sleep_begin_or_end(struct postgres_store *store, int64_t step, struct ob_error *error)
 {
-	bool idle = store->acquired && step >= SLEEP_STEP_US;
+	/* Who fetches nothing, since it is paused for instance, gains nothing by being woken. */
+	bool idle = store->acquired && store->seen.text == NULL && step >= SLEEP_STEP_US;
 
 	if (store->asleep && !idle)
 		return ob_postgres_awake(store, error);
@@ -178,7 +182,7 @@ ob_postgres_wait(struct ob_store *base, int64_t timeout_ms, struct ob_error *err
 			return code;
 		/* Not asleep yet, since somebody publishes at this very moment. */
 		if (store->options->notify && !store->asleep && !store->pooled &&
-		    sleep_us > SLEEP_STEP_US)
+		    store->seen.text == NULL && sleep_us > SLEEP_STEP_US)
 			sleep_us = SLEEP_STEP_US;
 		left_us = until_us - now_us(store);
 		if (found || left_us <= 0 ||

@@ -103,7 +103,7 @@ struct ob_quotas {
 };
 
 struct ob_engine_config {
-	uint32_t window_count_max; /* 4,096 */
+	uint32_t window_count_max; /* 16,384 */
 	uint64_t window_bytes_max; /* 16 MiB */
 	uint32_t
 	    fetch_count_max; /* 1,024: rows of one fetch, so that reading and sending overlap */

@@ -1,6 +1,6 @@
 /*
  * The order in which transactions begin, take their ids, draw their numbers and commit, forced into what the short cuts of
- * reading lose or reorder. interval.c has the argument; mutants/postgres has a store for each short cut.
+ * reading lose or reorder. interval.c has the argument; mutants/ has a store for each short cut.
  */
 #include "postgres_tests.h"
 

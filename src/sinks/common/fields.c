@@ -111,13 +111,17 @@ ob_fields_add_encoded(struct ob_fields *fields, const char *prefix, const char *
 }
 
 bool
+ob_field_is(const struct ob_fields *fields, const struct ob_field *field, const char *name)
+{
+	return field->name_size == strlen(name) &&
+	       strncasecmp(fields->text.data + field->at, name, field->name_size) == 0;
+}
+
+bool
 ob_fields_have(const struct ob_fields *fields, const char *name)
 {
-	size_t size = strlen(name);
-
 	for (uint32_t i = 0; i < fields->count; i++)
-		if (fields->items[i].name_size == size &&
-		    strncasecmp(fields->text.data + fields->items[i].at, name, size) == 0)
+		if (ob_field_is(fields, &fields->items[i], name))
 			return true;
 	return false;
 }

@@ -54,6 +54,8 @@ void ob_fields_add_encoded(struct ob_fields *fields, const char *prefix, const c
 const char *ob_fields_add_foreign(struct ob_fields *fields, struct ob_bytes name,
 				  struct ob_bytes value);
 
+/* Whether a field of these has this name, in whatever case. */
+bool ob_field_is(const struct ob_fields *fields, const struct ob_field *field, const char *name);
 /* There is one of this name, in whatever case. */
 bool ob_fields_have(const struct ob_fields *fields, const char *name);
 

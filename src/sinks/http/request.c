@@ -299,13 +299,6 @@ http_message_problem(const struct http_sink *http, const struct ob_message *mess
 	return NULL;
 }
 
-static bool
-is_user_agent(const struct ob_fields *fields, const struct ob_field *field)
-{
-	return field->name_size == sizeof(HTTP_USER_AGENT) - 1 &&
-	       strncasecmp(fields->text.data + field->at, HTTP_USER_AGENT, field->name_size) == 0;
-}
-
 static void
 copy_constant(struct ob_fields *to, const struct ob_fields *from)
 {
@@ -316,7 +309,7 @@ copy_constant(struct ob_fields *to, const struct ob_fields *from)
 		size_t size = field->name_size + 2 + field->value_size + 1;
 
 		/* Of this there may be only one (RFC 9110, 5.3). */
-		if (has_agent && is_user_agent(from, field))
+		if (has_agent && ob_field_is(from, field, HTTP_USER_AGENT))
 			continue;
 		if (to->count == OB_FIELDS_MAX) {
 			to->full = true;

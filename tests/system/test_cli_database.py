@@ -3,7 +3,6 @@
 
 usage: test_cli_database.py [NAME...]     environment: OUTBOX_BUILD
 """
-import contextlib
 import os
 import pathlib
 import shutil
@@ -14,6 +13,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 from commands import DEADLINE_S, OUTBOX, case, main, outbox, refused  # noqa: E402
+from disk import empty, fill, small_disk  # noqa: E402
 from tap import Skip  # noqa: E402
 
 
@@ -125,32 +125,9 @@ def a_path_that_leads_nowhere_is_told(shop):
         refused(4, "a link to a file that is not there", command, f"sqlite:{path}/link.db")
 
 
-@contextlib.contextmanager
-def mounted(directory, size):
-    """A file system of its own, so small that it can be filled."""
-    directory.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        raise Skip(f"a tmpfs cannot be mounted: {done.stderr.decode().strip()}")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", directory], check=True)
-
-
-def fill(directory):
-    try:
-        with open(directory / "filler", "wb") as filler:
-            while True:
-                filler.write(b"x" * 4096)
-                filler.flush()
-    except OSError:
-        pass
-
-
 @case
 def a_full_disk_is_told_before_anything_runs(shop):
-    with mounted(shop.file("small"), "1m") as directory:
+    with small_disk("1m") as directory:
         url = f"sqlite:{directory}/shop.db"
         outbox("init", url, "--quiet")
         outbox("publish", url, "--topic", "t", "--payload", "x")
@@ -161,13 +138,13 @@ def a_full_disk_is_told_before_anything_runs(shop):
         for words in (["relay", url, "--to", "null:", "--until-idle"], ["status", url], ["publish", url, "--topic", "t", "--payload", "y"]):
             refused(75, [url, f"the disk of {directory} is full", "free some space"], *words)
         refused(1, [f"the disk of {directory} is full", "free some space"], "init", f"sqlite:{directory}/new.db")
-        (directory / "filler").unlink()
+        empty(directory)
         outbox("relay", url, "--to", "null:", "--until-idle")
 
 
 @case
 def a_read_only_file_system_is_told(shop):
-    with mounted(shop.file("small"), "1m") as directory:
+    with small_disk("1m") as directory:
         url = f"sqlite:{directory}/shop.db"
         outbox("init", url, "--quiet")
         subprocess.run(["mount", "-o", "remount,ro", directory], check=True)

@@ -14,8 +14,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
-from commands import (DEADLINE_S, OUTBOX, Running, arrived, case, failure_line, main, outbox, refused,  # noqa: E402
-                      wait_until)
+from commands import (DEADLINE_S, OUTBOX, ErrorLines, Running, arrived, case, failure_line, main, outbox,  # noqa: E402
+                      refused, wait_until)
 
 
 @case
@@ -48,45 +48,37 @@ def written_by_somebody(shop):
         yield
 
 
+@contextlib.contextmanager
 def started_too_early(shop, out):
-    """A relay that finds the write lock held, once it has said so; its lines go into a file."""
-    log = shop.file("relay.log")
-    with open(log, "wb") as lines:
-        relay = subprocess.Popen([OUTBOX, "relay", shop.url, "--to", f"file:{out}", "--store-option", "busy-timeout=50ms"],
-                                 stderr=lines)
-    wait_until(lambda: "another connection holds the write lock" in log.read_text(), "the relay to say why it waits")
-    return relay, log
+    """A relay that finds the write lock held, once it has said so, and what it says."""
+    with Running("relay", shop.url, "--to", f"file:{out}", "--store-option", "busy-timeout=50ms") as relay:
+        said = ErrorLines(relay.process)
+        wait_until(lambda: "another connection holds the write lock" in said.text(), "the relay to say why it waits")
+        yield relay.process, said
 
 
 @case
 def a_start_waits_for_the_write_lock(shop):
     out = shop.file("out.jsonl")
-    with written_by_somebody(shop):
-        relay, log = started_too_early(shop, out)
-        # Past what a command has of patience.
-        time.sleep(5.5)
-        assert relay.poll() is None, log.read_text()
-    try:
+    with contextlib.ExitStack() as stack:
+        with written_by_somebody(shop):
+            relay, said = stack.enter_context(started_too_early(shop, out))
+            # Past what a command has of patience.
+            time.sleep(5.5)
+            assert relay.poll() is None, said.text()
         shop.publish("--topic", "t", "--payload", "x")
         wait_until(lambda: arrived(out), "the message")
-        assert log.read_text().count("write lock") == 1, log.read_text()
-        relay.send_signal(signal.SIGTERM)
-        assert relay.wait(DEADLINE_S) == 0, log.read_text()
-    finally:
-        relay.kill()
+        assert said.text().count("write lock") == 1, said.text()
+    assert relay.returncode == 0
 
 
 @case
 def sigterm_ends_a_relay_that_waits_for_the_write_lock(shop):
     with written_by_somebody(shop):
-        relay, log = started_too_early(shop, shop.file("out.jsonl"))
-        try:
+        with started_too_early(shop, shop.file("out.jsonl")) as (relay, _):
             began = time.monotonic()
-            relay.send_signal(signal.SIGTERM)
-            assert relay.wait(DEADLINE_S) == 0, log.read_text()
-            assert time.monotonic() - began < 5, "the drain deadline was waited for"
-        finally:
-            relay.kill()
+        assert relay.returncode == 0
+        assert time.monotonic() - began < 5, "the drain deadline was waited for"
 
 
 @contextlib.contextmanager

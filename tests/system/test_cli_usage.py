@@ -41,6 +41,7 @@ def a_word_that_begins_several_commands_has_help_too(_):
 @case
 def help_is_laid_out_for_a_terminal(_):
     names = re.findall(r"^  ((?:dead )?[a-z-]+)  ", outbox("help").out, re.MULTILINE)
+    assert {"relay", "dead retry"} <= set(names), names
     for words in [name.split() + ["--help"] for name in names] + [["help", "stores"], ["help", "sinks"]]:
         text = outbox(*words).out
         notes = text.split("\nOptions\n")[-1]

@@ -20,6 +20,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
+import faketime  # noqa: E402
 import pq  # noqa: E402
 from checker import check_promises  # noqa: E402
 from proxy import TO_CLIENT, Proxy  # noqa: E402
@@ -36,13 +37,6 @@ RATE = 300
 MARGIN_S = 2
 DEADLINE_S = 40
 CONNECTIONS = 2 * 16  # of two shards
-
-
-def libfaketime():
-    """Preloaded, since the program that does it has the relay as a child of its own."""
-    found = list(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    check(found, "libfaketime is not installed: scripts/need test")
-    return str(found[0])
 
 
 class Watch:
@@ -126,7 +120,7 @@ class Crew:
     def join(self, *options, clock=None, url=None):
         """A relay more. `clock`: how far its clock is off, as libfaketime writes it."""
         path = self.directory / f"relay-{len(self.logs)}.log"
-        off = {"LD_PRELOAD": libfaketime(), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if clock else {}
+        off = faketime.environment(FAKETIME=clock) if clock else {}
         with open(path, "wb") as log:
             self.relays.append(subprocess.Popen(
                 [str(OUTBOX), "relay", url or self.ground.url, "--to", self.sink, "--window", str(WINDOW), "--lease", f"{LEASE_S}s",
@@ -240,12 +234,12 @@ def finish(crew, relays, count):
 
 def die(crew, relays):
     """SIGKILL: what it held stays its own until its lease has run out, then it is another's."""
-    began, victim = time.monotonic(), relays.pop()
+    victim = relays.pop()
     crew.kill(victim)
     took = crew.wait_even(relays, "one was killed")
     check(took <= LEASE_S + MARGIN_S + 1, f"{took:.1f} s until others had what a killed one held, with a lease of {LEASE_S} s")
     crew.go_on()
-    return [taken_over(crew, f"killed, all held again after {time.monotonic() - began:.1f} s", 1)]
+    return [taken_over(crew, f"killed, all held again after {took:.1f} s", 1)]
 
 
 def freeze(crew, relays):
@@ -352,10 +346,8 @@ def anything(crew):
 
 def slow_relay(it, name, *options, url=None, sink=None):
     """One that has much to send, to a recipient that takes its time; what it sends bears its name."""
-    to = ["--to", sink] if sink else ["--to", it.recipient.url, "--sink-option", f"source=/{name}"]
-    relay = Relay(it, [it.program, "relay", url or it.url, *to, "--lease", "1s", "--window", "256", "--settle-every", "50ms", *options], {})
-    it.relays.append(relay)
-    return relay
+    named = () if sink else ("--sink-option", f"source=/{name}")
+    return it.relay("--settle-every", "50ms", *named, *options, url=url, sink=sink)
 
 
 def receipts_of(it, name):

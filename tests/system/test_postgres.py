@@ -15,71 +15,42 @@ import time
 os.environ.setdefault("OUTBOX_TEST_DATABASE", "postgres")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
+import faketime  # noqa: E402
 from proxy import COMMITTED, TO_CLIENT, TO_SERVER, Proxy  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from tap import check, main  # noqa: E402
-from world import BUILD, wait_for, world  # noqa: E402
+from world import flowing, wait_for  # noqa: E402
 
 LONG = os.environ.get("OB_TEST_LENGTH") == "full"
-
-
-def end(relay, deadline_s=15):
-    relay.send(signal.SIGTERM)
-    check(relay.wait(deadline_s) == 0, f"after SIGTERM the relay did not end with 0:\n{relay.log()}")
-
-
-def finish(it, relay, crashes, deadline_s=40):
-    """The writers end, all arrives, the relay ends well, and the promises are kept."""
-    it.writers.stop()
-    wait_for(lambda: it.all_arrived(it.dead_ids()), deadline_s, "all that was committed to arrive")
-    check(relay.process.poll() is None, f"the relay ended by itself:\n{relay.log()}")
-    end(relay)
-    again = it.check_promises(crashes=crashes)
-    return f"{len(it.writers.committed)} committed, {again} twice"
-
-
-@contextlib.contextmanager
-def flowing(server=None, pause_s=0.004, flow=True, **options):
-    """A world in which messages flow, if not told otherwise."""
-    with world(build=BUILD, **({"server": server} if server else {}), **options) as it:
-        it.receive()
-        if flow:
-            it.write(pause_s=pause_s)
-        yield it
-
-
-def arrives_since(it, count=20, deadline_s=20, what="messages to arrive again"):
-    before = len(it.recipient.accepted())
-    wait_for(lambda: len(it.recipient.accepted()) >= before + count, deadline_s, what)
 
 
 # --- The server goes and comes back.
 
 def restarts(count):
-    with flowing(Postgres().start()) as it:
+    with flowing(server=Postgres().start()) as it:
         relay = it.relay()
-        arrives_since(it)
+        it.arrives()
         server = it.database.server
         ways = [server.stop, server.kill, server.crash]
         for number in range(count):
             ways[number % 3]()
             time.sleep(0.2 * (number % 2))
             server.start()
-            arrives_since(it)
+            it.arrives()
             check(relay.process.poll() is None, f"the relay ended:\n{relay.log()}")
-        return finish(it, relay, count)
+        return it.finish(relay, count)
 
 
 def away_at_the_start():
     """A relay that finds no server says so and ends, with the status that tells a supervisor to start it again."""
-    with flowing(Postgres().start()) as it:
+    with flowing(server=Postgres().start()) as it:
         it.writers.stop()
         it.database.server.stop()
         relay = it.relay()
         check(relay.wait(15) == 4, relay.log())
         check("refused" in relay.log(), relay.log())
         it.database.server.start()
-        return finish(it, it.relay(), 0)
+        return it.finish(it.relay(), 0)
 
 
 # --- The connection breaks.
@@ -92,13 +63,13 @@ def commit_unknown(how):
     """The answer to the relay's nth COMMIT is lost with its connection, for one n after the other: what it wrote may stand or not."""
     with flowing(pause_s=0.002) as it, Proxy(it.database.server.port) as proxy:
         relay = it.relay("--settle-every", "20ms", "--store-option", "timeout=1s", url=through(proxy, it))
-        arrives_since(it)
+        it.arrives()
         rounds = range(1, 41 if LONG else 9)
         for number in rounds:
             fault = proxy.fault(TO_CLIENT, how, match=COMMITTED, nth=number)
             fault.wait(20)
-            arrives_since(it)
-        return finish(it, relay, len(rounds))
+            it.arrives()
+        return it.finish(relay, len(rounds))
 
 
 def cut_anywhere(way, seed):
@@ -106,38 +77,38 @@ def cut_anywhere(way, seed):
     rng = random.Random(seed)
     with flowing(pause_s=0.002) as it, Proxy(it.database.server.port) as proxy:
         relay = it.relay("--settle-every", "20ms", "--store-option", "timeout=1s", url=through(proxy, it))
-        arrives_since(it)
+        it.arrives()
         count = 100 if LONG else 12
         for _ in range(count):
             proxy.reset() if rng.random() < 0.3 else None
             fault = proxy.fault(way, rng.choice(["reset", "close"]), after=int(rng.choice([10, 100, 1000, 20000]) * rng.uniform(0.5, 1.5)))
             fault.wait(20)
-            arrives_since(it, 5)
-        return finish(it, relay, 2 * count)
+            it.arrives(5)
+        return it.finish(relay, 2 * count)
 
 
 def silence():
     """The server says nothing any more, and nobody closes anything: found by the time-out, and by the lease's own end before that."""
     with flowing() as it, Proxy(it.database.server.port) as proxy:
         relay = it.relay("--store-option", "timeout=2s", url=through(proxy, it))
-        arrives_since(it)
+        it.arrives()
         fault = proxy.fault(TO_CLIENT, "hole", after=0)
         fault.wait(10)
-        arrives_since(it, deadline_s=15)
+        it.arrives(deadline_s=15)
         proxy.hold()
         time.sleep(4)  # longer than the lease and the time-out: nothing may be sent meanwhile that was not fetched
         before = len(it.recipient.accepted())
         time.sleep(1)
         check(len(it.recipient.accepted()) - before == 0, "it sends without a lease")
         proxy.heal()
-        return finish(it, relay, 3)
+        return it.finish(relay, 3)
 
 
 def vanished_within():
     """A relay's machine goes away between two messages of a transaction, and nobody closes anything: what it has locked is free again soon."""
     with flowing() as it, Proxy(it.database.server.port) as proxy:
         first = it.relay("--sink-option", "source=/first", url=through(proxy, it))
-        arrives_since(it)
+        it.arrives()
         it.recipient.decide = lambda message_id, key, number: 422 if number % 5 == 0 else 200
         proxy.fault(TO_SERVER, "hole", match=b"SET LOCAL enable_hashjoin").wait(20)  # how the second message of a settle begins
         first.send(signal.SIGSTOP)
@@ -146,7 +117,7 @@ def vanished_within():
         wait_for(lambda: it.recipient.accepted()[-1].source == "/second", 12, "the second relay to take over")
         took = time.monotonic() - began
         first.kill()
-        return f"{finish(it, second, 1)}, taken over after {took:.1f} s"
+        return f"{it.finish(second, 1)}, taken over after {took:.1f} s"
 
 
 def slow_line():
@@ -154,11 +125,11 @@ def slow_line():
     with flowing(pause_s=0.02) as it, Proxy(it.database.server.port) as proxy:
         proxy.delay_s = 0.03
         relay = it.relay("--lease", "3s", url=through(proxy, it))
-        arrives_since(it, 100, 30)
+        it.arrives(100, 30)
         proxy.delay_s, proxy.bytes_per_s = 0.0, 100_000
-        arrives_since(it, 100, 30)
+        it.arrives(100, 30)
         proxy.heal()
-        return finish(it, relay, 0)
+        return it.finish(relay, 0)
 
 
 # --- Failover.
@@ -182,7 +153,7 @@ def promote(standby):
 def synchronous_failover():
     """Nothing that was committed is lost, and nothing is sent that the new primary does not have."""
     primary = Postgres(settings={"synchronous_standby_names": ""}).start()
-    with flowing(primary, flow=False) as it, primary.standby("other").start() as standby:
+    with flowing(server=primary, flow=False) as it, primary.standby("other").start() as standby:
         caught_up(primary)
         with primary.connect() as ask:
             ask("ALTER SYSTEM SET synchronous_standby_names = 'other'")
@@ -190,15 +161,15 @@ def synchronous_failover():
         it.database.way = Hosts(hosts(it, primary, standby))
         it.write()
         relay = it.relay(url=hosts(it, primary, standby))
-        arrives_since(it, 100)
+        it.arrives(100)
         primary.kill()
         promote(standby)
         with standby.connect() as ask:
             ask("ALTER SYSTEM SET synchronous_standby_names = ''")
             ask("SELECT pg_reload_conf()")
         it.database.server = standby
-        arrives_since(it, 100, 30)
-        said = finish(it, relay, 1)
+        it.arrives(100, 30)
+        said = it.finish(relay, 1)
         it.database.server = primary
         return said
 
@@ -218,29 +189,21 @@ def asynchronous_failover(seed):
     transactions that are given out once more bring new messages, and none of them is taken for an old one."""
     rng = random.Random(seed)
     primary = Postgres().start()
-    with flowing(primary, flow=False) as it, Proxy(primary.port) as line, primary.standby(port=line.port).start() as standby:
+    with flowing(server=primary, flow=False) as it, Proxy(primary.port) as line, primary.standby(port=line.port).start() as standby:
         caught_up(primary)
         it.database.way = Hosts(hosts(it, primary, standby))
         it.write(pause_s=0.002, seed=seed)
         relay = it.relay("--settle-every", "20ms", url=hosts(it, primary, standby))
-        arrives_since(it, 100)
+        it.arrives(100)
         line.hold()  # the standby falls behind
-        arrives_since(it, 60)
+        it.arrives(60)
         time.sleep(rng.uniform(0, 0.2))
         primary.kill()
         line.down()
         promote(standby)
         it.database.server = standby
-        arrives_since(it, 200, 30)
-        it.writers.stop()
-        kept = {row[0] for row in it.database.query("SELECT what FROM orders")}
-        gone = it.writers.forget_but(kept)
-        wait_for(lambda: it.all_arrived(it.dead_ids()), 40, "all that the new primary has to arrive")
-        phantoms = [receipt for receipt in it.recipient.receipts if receipt.id in gone]
-        it.recipient.receipts = [receipt for receipt in it.recipient.receipts if receipt.id not in gone]
-        check(relay.process.poll() is None, f"the relay ended:\n{relay.log()}")
-        end(relay)
-        it.check_promises(crashes=1)
+        it.arrives(200, 30)
+        gone, phantoms = it.finish_with_losses(relay, 1)
         it.database.server = primary
         check(gone, "nothing was lost in the failover, so nothing was tried")
         return f"{len(gone)} committed ones are gone, {len(phantoms)} of them were sent"
@@ -248,7 +211,7 @@ def asynchronous_failover(seed):
 
 def read_only(make):
     """A standby, or a server that takes no writes, is refused with the reason."""
-    with flowing(Postgres().start()) as it, contextlib.ExitStack() as stack:
+    with flowing(server=Postgres().start()) as it, contextlib.ExitStack() as stack:
         it.writers.stop()
         url = make(it, stack)
         relay = it.relay("--until-idle", url=url)
@@ -290,49 +253,50 @@ def long_transaction():
             check(seen, "the relay's connections do not name themselves")
             check(oldest < 0.2, f"the relay had a transaction open for {oldest:.2f} s while it was sending")
             it.recipient.delay_s = 0
-            return finish(it, relay, 0)
+            return it.finish(relay, 0)
 
 
 def locked(statement):
     """Somebody locks what the relay needs, for longer than its lease: it waits, says so, and goes on."""
     with flowing() as it:
         relay = it.relay("--store-option", "timeout=1s")
-        arrives_since(it)
+        it.arrives()
         with it.database.server.connect(it.database.name) as stranger:
             stranger("BEGIN")
             stranger(statement)
             time.sleep(3.5)
             check(relay.process.poll() is None, f"the relay ended:\n{relay.log()}")
+            check("nothing is sent" in relay.log(), relay.log())
             stranger("ROLLBACK")
-        arrives_since(it)
-        return finish(it, relay, 2)
+        it.arrives()
+        return it.finish(relay, 2)
 
 
 def killed_backends():
     """An administrator ends the relay's connections, or cancels its statements, again and again."""
     with flowing() as it:
         relay = it.relay("--settle-every", "20ms")
-        arrives_since(it)
+        it.arrives()
         with it.database.server.connect(it.database.name) as ask:
             for number in range(20):
                 what = "pg_terminate_backend" if number % 2 else "pg_cancel_backend"
                 ask(f"SELECT {what}(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'outbox%'", it.database.name)
                 time.sleep(0.1)
-        arrives_since(it)
-        return finish(it, relay, 20)
+        it.arrives()
+        return it.finish(relay, 20)
 
 
 def broken_connection():
     """Nobody else can have the lease's name, so the relay need not wait until its own lease runs out."""
     with flowing() as it:
         relay = it.relay("--lease", "60s")
-        arrives_since(it)
+        it.arrives()
         with it.database.server.connect(it.database.name) as ask:
             for _ in range(5):
                 wait_for(lambda: ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND"
                                      " application_name LIKE 'outbox%'", it.database.name), 20, "the relay's connection")
-                arrives_since(it)
-        return finish(it, relay, 5)
+                it.arrives()
+        return it.finish(relay, 5)
 
 
 def drift(away, write, back):
@@ -340,7 +304,7 @@ def drift(away, write, back):
     application that knows of it writes meanwhile: where there is nothing new, there is nothing to be read."""
     with flowing() as it:
         relay = it.relay()
-        arrives_since(it)
+        it.arrives()
         it.database.query(away)
         it.database.query(write, "00000000-0000-4000-8000-000000000000", '{"key": "late", "number": 1}')
         it.writers.committed.append(("00000000-0000-4000-8000-000000000000", "late", 1))
@@ -352,49 +316,40 @@ def drift(away, write, back):
         check(lines < 30, f"{lines} lines of log:\n{relay.log()[-2000:]}")
         it.database.query(back)
         wait_for(lambda: it.all_arrived(it.dead_ids()), 40, "all that was committed to arrive")
-        end(relay)
+        relay.end()
         return f"{it.check_promises(crashes=1)} twice"
 
 
 # --- Clocks.
 
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-
-
-def faked(offset):
-    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
-
-
 def clocks():
     """Relays whose clocks are days apart: one works, one waits, and takes over when the first dies, not before."""
-    check(os.path.exists(FAKETIME), "libfaketime is not installed: scripts/need postgres")
     with flowing() as it:
-        first = it.relay("--sink-option", "source=/first", environment=faked("-3d"))
-        arrives_since(it, 50)
-        second = it.relay("--sink-option", "source=/second", environment=faked("+5h"))
+        first = it.relay("--sink-option", "source=/first", environment=faketime.environment(FAKETIME="-3d", FAKETIME_DONT_RESET="1"))
+        it.arrives(50)
+        second = it.relay("--sink-option", "source=/second", environment=faketime.environment(FAKETIME="+5h", FAKETIME_DONT_RESET="1"))
         time.sleep(2.5)
         sources = {receipt.source for receipt in it.recipient.accepted()}
         check(sources == {"/first"}, f"{sources} sent")
         first.kill()
         wait_for(lambda: it.recipient.accepted()[-1].source == "/second", 5, "the second relay to take over")
-        return finish(it, second, 1)
+        return it.finish(second, 1)
 
 
 def jumping_clock():
     """The relay's clock and the server's jump by hours, forth and back: nothing is taken over, nothing stands still."""
-    check(os.path.exists(FAKETIME), "libfaketime is not installed: scripts/need postgres")
     server = Postgres()
     clock = server.directory / "clock"
     clock.write_text("+0")
     clock.chmod(0o644)
-    jumping = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+    jumping = faketime.environment(FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1")
     server.environment = jumping
-    with flowing(server.start()) as it:
+    with flowing(server=server.start()) as it:
         relay = it.relay(environment=jumping)
         for offset in ("+1h", "-1h", "+0", "+400d", "-2h"):
             clock.write_text(offset)
-            arrives_since(it, 40, 15, f"messages with the clock at {offset}")
-        return finish(it, relay, 1)
+            it.arrives(40, 15, f"messages with the clock at {offset}")
+        return it.finish(relay, 1)
 
 
 CASES = [

@@ -4,39 +4,15 @@ tried again as a whole, for as long as it takes. P1 to P4 from the writers' and 
 
 usage: test_postgres_conflicts.py [NAME...]     environment: OUTBOX_BUILD
 """
-import contextlib
 import os
 import pathlib
-import signal
 import sys
 
 os.environ.setdefault("OUTBOX_TEST_DATABASE", "postgres")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 
 from tap import check, main  # noqa: E402
-from world import BUILD, wait_for, world  # noqa: E402
-
-
-@contextlib.contextmanager
-def flowing():
-    with world(build=BUILD) as it:
-        it.receive()
-        it.write()
-        yield it
-
-
-def arrives_since(it, count=50):
-    before = len(it.recipient.accepted())
-    wait_for(lambda: len(it.recipient.accepted()) >= before + count, 20, "messages to arrive again")
-
-
-def finish(it, relay, crashes):
-    it.writers.stop()
-    wait_for(lambda: it.all_arrived(it.dead_ids()), 40, "all that was committed to arrive")
-    check(relay.process.poll() is None, f"the relay ended by itself:\n{relay.log()}")
-    relay.send(signal.SIGTERM)
-    check(relay.wait(15) == 0, f"after SIGTERM the relay did not end with 0:\n{relay.log()}")
-    return f"{it.check_promises(crashes=crashes)} twice"
+from world import flowing, wait_for  # noqa: E402
 
 
 def deadlock():
@@ -44,7 +20,7 @@ def deadlock():
     with flowing() as it:
         server, name = it.database.server, it.database.name
         first = it.relay()
-        arrives_since(it)
+        it.arrives(50)
         with server.connect(name) as stranger, server.connect(name) as look:
             stranger("SET deadlock_timeout = '1min'")
             stranger("BEGIN; SELECT FROM outbox.lease FOR UPDATE")
@@ -56,15 +32,15 @@ def deadlock():
             stranger("SELECT FROM outbox.checkpoint FOR UPDATE")
             stranger("ROLLBACK")
         check("deadlock detected" in server.log(), "there was no deadlock, so nothing was tried")
-        arrives_since(it)
-        return finish(it, second, 1)
+        it.arrives(50)
+        return it.finish(second, 1)
 
 
 def refused(table, states):
     """The server refuses every third write of that table, each time with another reason."""
     with flowing() as it:
         relay = it.relay("--settle-every", "20ms")
-        arrives_since(it)
+        it.arrives(50)
         with it.database.server.connect(it.database.name) as ask:
             ask("CREATE SEQUENCE public.refusals; GRANT ALL ON SEQUENCE public.refusals TO PUBLIC")
             ask("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('public.refusals');"
@@ -77,17 +53,17 @@ def refused(table, states):
             check(relay.process.poll() is None, f"the relay ended:\n{relay.log()}")
             check(len(it.recipient.accepted()) > before, f"nothing arrived meanwhile:\n{relay.log()}")
             ask(f"DROP TRIGGER refuse ON outbox.{table}")
-        arrives_since(it)
-        return f"{finish(it, relay, 3 * len(states))}, {len(relay.log().splitlines())} lines of log"
+        it.arrives(50)
+        return f"{it.finish(relay, 3 * len(states))}, {len(relay.log().splitlines())} lines of log"
 
 
 def isolated(level):
     """The server's default isolation is another one for the relay's role: its transactions name theirs."""
     with flowing() as it:
         relay = it.relay("--settle-every", "20ms", url=f"{it.url}?options=-c%20default_transaction_isolation%3D{level}")
-        arrives_since(it, 300)
+        it.arrives(300)
         check("40001" not in relay.log() and "could not serialize" not in it.database.server.log(), "a transaction was refused")
-        return finish(it, relay, 0)
+        return it.finish(relay, 0)
 
 
 PASSING = ("40001", "40P01", "55P03")  # serialization_failure, deadlock_detected, lock_not_available

@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
 import pq  # noqa: E402
 from commands import ErrorLines, Running, arrived, outbox, refused, wait_until  # noqa: E402
 from postgres_shop import PostgresShop, url_of  # noqa: E402
+from proxy import TO_CLIENT, TO_SERVER, Proxy  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from tap import check, main  # noqa: E402
 
@@ -314,48 +315,27 @@ def renamed_under_a_relay(number):
 
 # ---- doctor ----
 
-class Rewriting:
-    """Stands before the server and changes what passes: {bytes: bytes of the same length} from the client, a function for the answers."""
-    def __init__(self, words, answers=lambda data: data):
-        self.words, self.answers = words, answers
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.server = re.search(r"@([^:/]+):(\d+)", url_of("x")).groups()
-        threading.Thread(target=self.accept, daemon=True).start()
+@contextlib.contextmanager
+def changed(shop, way, change):
+    """The URL of a way to the shop on which somebody changes what passes."""
+    host, port = re.search(r"@([^:/]+):(\d+)", shop.url).groups()
+    with Proxy(int(port), host) as proxy:
+        proxy.change[way] = change
+        yield f"postgresql://postgres@127.0.0.1:{proxy.port}/{shop.name}"
 
-    def url(self, database):
-        return f"postgresql://postgres@127.0.0.1:{self.listener.getsockname()[1]}/{database}"
 
-    def accept(self):
-        while True:
-            client = self.listener.accept()[0]
-            server = socket.create_connection((self.server[0], int(self.server[1])))
-            threading.Thread(target=self.forward, args=(client, server, self.rewrite), daemon=True).start()
-            threading.Thread(target=self.forward, args=(server, client, self.answers), daemon=True).start()
-
-    def rewrite(self, data):
-        for before, after in self.words.items():
-            assert len(before) == len(after)
-            data = data.replace(before, after)
-        return data
-
-    @staticmethod
-    def forward(source, target, change):
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 20):
-                target.sendall(change(data))
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
+def hurried(data):
+    """Five minutes are long; for the test, no time at all is."""
+    return data.replace(b"'300 s'", b"'000 s'")
 
 
 @case
 def doctor_finds_long_transactions(shop, ask):
-    """Five minutes are long; for the test, no time at all is."""
-    hurry = Rewriting({b"'300 s'": b"'000 s'"})
-    with shop.connect() as other:
+    with changed(shop, TO_SERVER, hurried) as hurry, shop.connect() as other:
         other("BEGIN")
         other("INSERT INTO outbox.message (topic) VALUES ('t')")
-        of_it = [it for it in findings(hurry.url(shop.name), 0) if it[0] == "long_transaction" and f"process {other.pid} " in it[2]]
-        check(len(of_it) == 1, findings(hurry.url(shop.name), 0))
+        of_it = [it for it in findings(hurry, 0) if it[0] == "long_transaction" and f"process {other.pid} " in it[2]]
+        check(len(of_it) == 1, findings(hurry, 0))
         ask("SELECT " + of_it[0][1].partition("SELECT ")[2])
         wait_until(lambda: not ask("SELECT FROM pg_stat_activity WHERE pid = $1", other.pid), "its end")
     # Who may not see them is told so.
@@ -366,13 +346,13 @@ def doctor_finds_long_transactions(shop, ask):
 
 @case
 def doctor_finds_prepared_transactions(shop, ask):
-    hurry = Rewriting({b"'300 s'": b"'000 s'"})
     name = f"mine_{shop.name}"
     ask("BEGIN")
     ask("INSERT INTO outbox.message (topic) VALUES ('t')")
     ask(f"PREPARE TRANSACTION '{name}'")
     try:
-        check(name in found(hurry.url(shop.name), "prepared_transaction")[2], "its name")
+        with changed(shop, TO_SERVER, hurried) as hurry:
+            check(name in found(hurry, "prepared_transaction")[2], "its name")
     finally:
         ask(f"ROLLBACK PREPARED '{name}'")
 
@@ -393,8 +373,8 @@ def doctor_finds_commits_that_do_not_wait(shop, ask):
 def doctor_finds_a_clock_that_is_off(shop, _):
     def an_hour_ahead(data):
         return re.sub(rb"(?<!\d)1\d{15}(?!\d)", lambda it: b"%016d" % (int(it[0]) + 3600 * 10**6), data)
-    skewed = Rewriting({}, an_hour_ahead)
-    _, mend, text = found(skewed.url(shop.name), "clock_skew")
+    with changed(shop, TO_CLIENT, an_hour_ahead) as skewed:
+        _, mend, text = found(skewed, "clock_skew")
     ahead = int(re.search(r"(-?\d+) ms ahead", text)[1])
     check(abs(ahead - 3600000) < 60000 and "time server" in mend, text)
     check(not [it for it in findings(shop.url, 0) if it[0] == "clock_skew"], "there is none")

@@ -24,59 +24,25 @@ from proxy import Proxy  # noqa: E402
 from servers.pgbouncer import PgBouncer  # noqa: E402
 from servers.postgres import Postgres, debian  # noqa: E402
 from tap import check, main  # noqa: E402
-from world import BUILD, WINDOW, wait_for, world  # noqa: E402
+from world import WINDOW, flowing, wait_for  # noqa: E402
 
 LONG = os.environ.get("OB_TEST_LENGTH") == "full"
 # What it would do by itself after a quarter of a minute.
 IMPATIENT = {"server_login_retry": 1, "server_connect_timeout": 2}
 
 
-@contextlib.contextmanager
-def flowing(server, pause_s=0.004, flow=True):
-    """A world in which messages flow, if not told otherwise."""
-    with world(build=BUILD, server=server) as it:
-        it.receive()
-        if flow:
-            it.write(pause_s=pause_s)
-        yield it
-
-
-def arrives_since(it, count=20, deadline_s=30):
-    before = len(it.recipient.accepted())
-    wait_for(lambda: len(it.recipient.accepted()) >= before + count, deadline_s, "messages to arrive again")
-
-
-def end(relay):
-    check(relay.process.poll() is None, f"the relay ended by itself:\n{relay.log()}")
-    relay.send(signal.SIGTERM)
-    check(relay.wait(15) == 0, f"after SIGTERM the relay did not end with 0:\n{relay.log()}")
-
-
-def finish(it, relay, crashes):
-    """What the database lost is no longer wanted; the rest arrives. Returns (committed ones that are gone, those of them that were sent)."""
-    it.writers.stop()
-    kept = {row[0] for row in it.database.query("SELECT what FROM orders")}
-    gone = it.writers.forget_but(kept)
-    wait_for(lambda: it.all_arrived(it.dead_ids()), 40, "all that the database has to arrive")
-    phantoms = {receipt.id for receipt in it.recipient.receipts} & gone
-    it.recipient.receipts = [receipt for receipt in it.recipient.receipts if receipt.id not in gone]
-    end(relay)
-    it.check_promises(crashes=crashes)
-    return gone, phantoms
-
-
 # --- Behind a proxy.
 
 def crash_behind_proxy(count):
     """The proxy keeps the relay's connection while the server dies and comes back: each call finds out by itself."""
-    with flowing(Postgres().start()) as it, PgBouncer(it.database.server, IMPATIENT) as front:
+    with flowing(server=Postgres().start()) as it, PgBouncer(it.database.server, IMPATIENT) as front:
         relay = it.relay("--settle-every", "20ms", "--store-option", "timeout=2s", url=front.start().url_of(it.database.name))
-        arrives_since(it)
+        it.arrives()
         for number in range(count):
             (it.database.server.crash if number % 2 else it.database.server.kill)()
             it.database.server.start()
-            arrives_since(it)
-        finish(it, relay, count)
+            it.arrives()
+        it.finish_with_losses(relay, count)
         return f"{len(it.writers.committed)} committed"
 
 
@@ -84,17 +50,17 @@ def failover_behind_proxy(seed):
     """The proxy leads to the standby from one moment to the next; that one lacks what the primary had last."""
     rng = random.Random(seed)
     primary = Postgres().start()
-    with flowing(primary, flow=False) as it, Proxy(primary.port) as line, \
+    with flowing(server=primary, flow=False) as it, Proxy(primary.port) as line, \
             primary.standby(port=line.port).start() as standby, PgBouncer(primary, IMPATIENT) as front:
         with primary.connect() as ask:
             wait_for(lambda: ask.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), 20, "the standby")
         it.database.way = front.start()
         it.write(pause_s=0.002, seed=seed)
         relay = it.relay("--settle-every", "20ms", "--store-option", "timeout=2s")
-        arrives_since(it, 100)
+        it.arrives(100)
         line.hold()  # the standby falls behind
         before = len(it.recipient.receipts)
-        arrives_since(it, 60)
+        it.arrives(60)
         time.sleep(rng.uniform(0, 0.2))
         line.down()
         with standby.connect() as ask:
@@ -107,10 +73,10 @@ def failover_behind_proxy(seed):
         front.signal(signal.SIGHUP)
         wait_for(lambda: it.database.query("SELECT beat FROM outbox.checkpoint") != told, 20, "the relay to settle in the standby")
         late = len(it.recipient.receipts) - before
-        arrives_since(it, 100)
+        it.arrives(100)
         primary.kill()
         # The standby has not heard that these arrived.
-        gone, phantoms = finish(it, relay, 2 + late // WINDOW)
+        gone, phantoms = it.finish_with_losses(relay, 2 + late // WINDOW)
         it.database.server = primary
         check(gone, "nothing was lost in the failover, so nothing was tried")
         return f"{len(gone)} committed ones are gone, {len(phantoms)} of them were sent"
@@ -122,21 +88,21 @@ def data_put_back():
     """The files of yesterday under the running relay: the same server by all that it says of itself, on the same timeline, which gives
     out once more what it had given out. What it has is sent, with the same ids."""
     server = Postgres().start()
-    with flowing(server, 0.002) as it:
+    with flowing(0.002, server=server) as it:
         relay = it.relay("--settle-every", "20ms")
-        arrives_since(it, 100)
+        it.arrives(100)
         server.stop()
         backup = server.directory / "backup"
         shutil.copytree(server.data, backup, copy_function=shutil.copy2)
         server.start()
-        arrives_since(it, 200)
+        it.arrives(200)
         server.kill()
         shutil.rmtree(server.data)
         backup.rename(server.data)
         own(server)
         server.start()
-        arrives_since(it, 200)
-        gone, phantoms = finish(it, relay, 3)
+        it.arrives(200)
+        gone, phantoms = it.finish_with_losses(relay, 3)
         check(phantoms, "nothing was sent between the copy and its return, so nothing was tried")
         return f"{len(gone)} committed ones are gone, {len(phantoms)} of them were sent"
 
@@ -192,10 +158,10 @@ def insert(it, numbers):
 def copied(copy, way):
     """A copy is refused with the command that goes on, and that command goes on where it says."""
     original = Postgres().start()
-    with flowing(original) as it, contextlib.ExitStack() as stack:
+    with flowing(server=original) as it, contextlib.ExitStack() as stack:
         relay = it.relay("--settle-every", "20ms")
-        arrives_since(it, 200)
-        end(relay)
+        it.arrives(200)
+        relay.end()
         wait_for(lambda: len(it.writers.committed) > len({receipt.id for receipt in it.recipient.accepted()}) + 100, 20,
                  "messages that are not sent yet")
         it.writers.stop()
@@ -220,7 +186,7 @@ def copied(copy, way):
             wait_for(it.all_arrived, 30, "what was written afterwards")
         else:
             wait_for(it.all_arrived, 30, "all that was committed to arrive")
-        end(relay)
+        relay.end()
         after = [receipt.id for receipt in it.recipient.accepted()[len(before):]]
         again = len(after) - len(unsent) - 4
         if way == "--from-now":

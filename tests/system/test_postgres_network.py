@@ -10,7 +10,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -57,13 +56,8 @@ def flowing():
                          "--retry-first", "100ms", "--probe-max", "1s",
                          url=f"postgresql://postgres@{DATABASE}:{server.port}/{it.database.name}",
                          sink=f"http://{RECIPIENT}:{it.recipient.port}/")
-        arrives_since(it)
+        it.arrives()
         yield it, relay
-
-
-def arrives_since(it, count=20, deadline_s=20):
-    before = len(it.recipient.accepted())
-    wait_for(lambda: len(it.recipient.accepted()) >= before + count, deadline_s, "messages to arrive again")
 
 
 def used_s(relay):
@@ -74,13 +68,9 @@ def used_s(relay):
 
 
 def finish(it, relay, crashes):
-    it.writers.stop()
-    wait_for(lambda: it.all_arrived(it.dead_ids()), 40, "all that was committed to arrive")
-    check(relay.process.poll() is None, f"the relay ended by itself:\n{relay.log()}")
-    relay.send(signal.SIGTERM)
-    check(relay.wait(15) == 0, f"after SIGTERM the relay did not end with 0:\n{relay.log()}")
+    said = it.finish(relay, crashes)
     check(not it.dead_ids(), "messages died of the silence")
-    return f"{it.check_promises(crashes=crashes)} twice"
+    return said
 
 
 def parted(seconds, *addresses):
@@ -93,7 +83,7 @@ def parted(seconds, *addresses):
             used, lines = used_s(relay) - before, len(relay.log().splitlines()) - lines
         check(used < 0.2 + seconds * 0.1, f"it used {used:.2f} s of a processor in {seconds} s of silence")
         check(lines < 10 + 4 * seconds, f"{lines} lines of log:\n{relay.log()[-2000:]}")
-        arrives_since(it)
+        it.arrives()
         return f"{finish(it, relay, 2)}, {used:.2f} s of a processor, {lines} lines of log"
 
 
@@ -113,8 +103,7 @@ def half_open():
                                                " 'outbox%' AND state LIKE 'idle in transaction%'", it.database.name), 10,
                          "transactions of the silent one to end")
         wait_for(lambda: "lease_held" in first.log() or "standby" in first.log(), 20, "the first relay to stand by")
-        first.send(signal.SIGTERM)
-        check(first.wait(15) == 0, first.log())
+        first.end()
         return f"{finish(it, second, 2)}, taken over after {took:.1f} s"
 
 

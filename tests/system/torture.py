@@ -16,6 +16,7 @@ import argparse
 import json
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -138,7 +139,7 @@ class RelayReaders:
 
     def __init__(self, ground, directory, options):
         self.ground, self.directory, self.options = ground, directory, options
-        self.log, self.relays, self.stopped, self.logs = directory / "receipts", [], None, []
+        self.log, self.relays, self.stopped, self.logs = directory / "receipts", [], None, {}
         subprocess.run([str(OUTBOX), "init", ground.url, "--quiet"], check=True, stdin=subprocess.DEVNULL)
         self.keeper = Keeper(ground, options.turn) if options.turn else None
         if self.keeper:
@@ -152,11 +153,11 @@ class RelayReaders:
 
     def start(self):
         path = self.directory / f"relay-{len(self.logs)}.log"
-        self.logs.append(path)
         with open(path, "wb") as log:
             self.relays.append(subprocess.Popen(
                 [str(OUTBOX), "relay", self.ground.readers_url, "--to", self.sink, "--window", str(self.window), "--lease", "1s",
                  *self.options.relay_option], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        self.logs[self.relays[-1].pid] = path
 
     def disturb(self, rng):
         self.check()
@@ -181,7 +182,8 @@ class RelayReaders:
 
     def check(self):
         for relay in list(self.relays):
-            if relay.poll() == UNREACHABLE:  # it was started while the server was away; whoever supervises it starts it again
+            # It was started while the server was away; whoever supervises it starts it again. One that has begun must wait by itself.
+            if relay.poll() == UNREACHABLE and not re.search(": (running|standby)", self.logs[relay.pid].read_text()):
                 self.relays.remove(relay)
                 self.start()
             elif relay.poll() is not None:
@@ -197,7 +199,7 @@ class RelayReaders:
             process.wait()
 
     def words(self):
-        return "\n".join(f"-- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in self.logs[-6:])
+        return "\n".join(f"-- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in list(self.logs.values())[-6:])
 
 
 class ReferenceReaders:
@@ -321,7 +323,8 @@ def torture(options, directory):
         committed = sum(number for _, number, _ in truth)
         wait_for_arrival(readers, follower, committed, options.patience)
         done |= {"committed": committed, "killed_readers": kills["readers"], "killed_server": kills["server"],
-                 "duplicates": follower.oracle.duplicates, "writing_s": round(wrote, 1), "all_s": round(time.monotonic() - began, 1), **readers.done()}
+                 "duplicates": follower.oracle.duplicates, "writing_s": round(wrote, 1), "all_s": round(time.monotonic() - began, 1),
+                 **readers.done()}
         broken = follower.oracle.judge(truth, readers.window * sum(kills.values()))
         return broken + (f"\n{readers.words()}" if broken else ""), done
     finally:

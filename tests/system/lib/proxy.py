@@ -92,6 +92,7 @@ class Flow:
 
     async def forward(self, chunk):
         proxy = self.link.proxy
+        chunk = proxy.change.get(self.way, bytes)(chunk)
         for fault in [it for it in proxy.faults if it.way == self.way]:
             cut = fault.at(self, chunk)
             if cut is not None:
@@ -180,6 +181,7 @@ class Proxy:
         self.delay_s, self.bytes_per_s = 0.0, 0
         self.faults, self.links, self.held, self.port, self.listener = [], set(), False, 0, None
         self.connections = 0
+        self.change = {}  # way: a function of the bytes that pass, which keeps their number
         self.bytes = {TO_SERVER: 0, TO_CLIENT: 0}
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)

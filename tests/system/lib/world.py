@@ -53,6 +53,11 @@ class Relay:
     def send(self, number):
         self.process.send_signal(number)
 
+    def end(self, deadline_s=15):
+        check(self.process.poll() is None, f"the relay ended by itself:\n{self.log()}")
+        self.send(signal.SIGTERM)
+        check(self.wait(deadline_s) == 0, f"after SIGTERM the relay did not end with 0:\n{self.log()}")
+
     def kill(self):
         self.process.kill()
         return self.wait(10)
@@ -119,6 +124,30 @@ class World:
         wanted = {message_id for message_id, _, _ in self.writers.committed} - set(but)
         return wanted <= {receipt.id for receipt in self.recipient.accepted()}
 
+    def arrives(self, count=20, deadline_s=20, what="messages to arrive again"):
+        before = len(self.recipient.accepted())
+        wait_for(lambda: len(self.recipient.accepted()) >= before + count, deadline_s, what)
+
+    def finish(self, relay, crashes, deadline_s=40):
+        """The writers end, all arrives, the relay ends well, and the promises are kept."""
+        self.writers.stop()
+        wait_for(lambda: self.all_arrived(self.dead_ids()), deadline_s, "all that was committed to arrive")
+        relay.end()
+        again = self.check_promises(crashes=crashes)
+        return f"{len(self.writers.committed)} committed, {again} twice"
+
+    def finish_with_losses(self, relay, crashes):
+        """The same where the database has lost what it had committed, which is no longer wanted. Returns the ids of what is gone, and of
+        what of it was sent."""
+        self.writers.stop()
+        gone = self.writers.forget_but({row[0] for row in self.database.query("SELECT what FROM orders")})
+        wait_for(lambda: self.all_arrived(self.dead_ids()), 40, "all that the database has to arrive")
+        relay.end()
+        phantoms = {receipt.id for receipt in self.recipient.receipts} & gone
+        self.recipient.receipts = [receipt for receipt in self.recipient.receipts if receipt.id not in gone]
+        self.check_promises(crashes=crashes)
+        return gone, phantoms
+
     def check_promises(self, crashes=0):
         """P1 to P4 from the writers' and the recipient's own logs. Returns the number of duplicates."""
         return check_promises(self.writers.committed, self.writers.rolled_back, self.recipient.receipts, self.dead_ids(),
@@ -153,3 +182,13 @@ def world(**options):
         if it is not None:
             it.end()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def flowing(pause_s=0.004, flow=True, **options):
+    """A world in which messages flow, if not told otherwise."""
+    with world(build=BUILD, **options) as it:
+        it.receive()
+        if flow:
+            it.write(pause_s=pause_s)
+        yield it
